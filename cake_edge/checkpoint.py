@@ -1,0 +1,122 @@
+"""A network in one safetensors file: its weights, and in the header what is needed to use them.
+
+The header's `cake_edge` entry is a JSON object with `architecture`, `arguments` (of timm), `spec`
+and `manifest`. It holds no date and no path, so equal inputs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from cake_edge.errors import ArtifactError
+from cake_edge.networks import build_network
+from cake_edge.provenance import atomic_path, canonical_json
+from cake_edge.spec import ImageSpec
+
+__all__ = ["Checkpoint", "load_checkpoint", "read_header", "save_checkpoint"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint file says of itself."""
+
+    architecture: str
+    """timm's name."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of `timm.create_model` beside channels and classes."""
+    spec: ImageSpec
+    """What the network expects of its input."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration, seed, versions and the hash of what it was made from."""
+
+
+def save_checkpoint(
+    path: Path, network: nn.Module, about: Checkpoint, *, half: bool = False
+) -> None:
+    """Writes weights and header to `path`, atomically.
+
+    Args:
+        half: store floating point weights as float16; they are read back as float32.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    if half:
+        state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    header = {
+        "format": FORMAT,
+        "architecture": about.architecture,
+        "arguments": dict(about.arguments),
+        "spec": about.spec.to_dict(),
+        "manifest": dict(about.manifest),
+    }
+    contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+    with atomic_path(path) as temporary:
+        save_file(contiguous, temporary, metadata={"cake_edge": canonical_json(header)})
+
+
+def read_header(path: Path) -> Checkpoint | None:
+    """Returns the header of a safetensors file, or None where it is not one of ours.
+
+    Raises:
+        ArtifactError: the file is not safetensors, or its header is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path} is not a readable safetensors file: {error}") from error
+    if "cake_edge" not in metadata:
+        return None
+    try:
+        header = json.loads(metadata["cake_edge"])
+        if header["format"] != FORMAT:
+            raise ArtifactError(
+                f"{path} has checkpoint format {header['format']}; this version reads {FORMAT}"
+            )
+        return Checkpoint(
+            architecture=str(header["architecture"]),
+            arguments=dict(header["arguments"]),
+            spec=ImageSpec.from_dict(header["spec"]),
+            manifest=dict(header["manifest"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"the header of {path} is damaged: {error!r}") from error
+
+
+def load_checkpoint(path: Path) -> tuple[nn.Module, Checkpoint]:
+    """Returns the network in eval mode, float32 on the CPU, and its header.
+
+    Raises:
+        ArtifactError: the file is not one of ours, or its weights do not fit its header.
+    """
+    about = read_header(path)
+    if about is None:
+        raise ArtifactError(
+            f"{path} carries no cake_edge header; name its architecture with --arch to use it "
+            "as a teacher"
+        )
+    network = build_network(
+        about.architecture,
+        channels=about.spec.channels,
+        classes=about.spec.classes,
+        arguments=about.arguments,
+    )
+    state = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(path).items()
+    }
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ArtifactError(f"the weights in {path} do not fit {about.architecture}: {error}") from error
+    return network.to(torch.float32).eval(), about

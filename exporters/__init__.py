@@ -1,0 +1,1 @@
+"""From a checkpoint to something that runs: ONNX, INT8, runtimes, latency, reports."""
