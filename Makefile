@@ -1,0 +1,58 @@
+# `make demo` and `make test` do everything on a machine with Python >= 3.10, git and make.
+
+PYTHON ?= python3
+OUT ?= runs/demo
+JOBS ?= 2
+
+BIN := .venv/bin
+READY := .venv/.ready
+LOCKED := --constraint constraints/locked.txt --build-constraint constraints/build.txt \
+	--editable . --group dev
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint lock teacher clean
+
+help: ## What can be made.
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## The environment in .venv, from the locked versions.
+
+# uv installs in seconds what takes pip minutes. Where it finds no index (a mirror that only pip's
+# configuration names, say) pip does the same work under the same constraints.
+$(READY): pyproject.toml $(wildcard constraints/*.txt)
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else \
+		f"$(PYTHON) is Python {sys.version.split()[0]}; 3.10 or newer is needed: make PYTHON=python3.11")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	@echo "Setting up .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--requirement constraints/tools.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(LOCKED) \
+		|| { echo "uv could not; trying pip ..."; $(BIN)/python -m pip install --quiet $(LOCKED); }
+	@touch $@
+
+demo: $(READY) ## The whole job on the embedded teacher, into OUT (runs/demo).
+	@if [ -e "$(OUT)" ]; then echo "$(OUT) is there already: what is finished in it is kept." \
+		"For a fresh run: make demo OUT=runs/another"; fi
+	$(BIN)/cake-edge demo --out "$(OUT)"
+
+test: lint ## Everything that must hold (style, types, tests).
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+
+lint: $(READY) ## Style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: $(READY) ## Newer versions into constraints/; review and test what changes.
+	$(COMPILE) --group dev pyproject.toml --output-file constraints/locked.txt
+	printf 'hatchling\neditables\n' | $(COMPILE) - --output-file constraints/build.txt
+	printf 'pip\nuv\n' | $(COMPILE) - --output-file constraints/tools.txt
+
+teacher: $(READY) ## The embedded teacher, trained anew (needs the Debian package dataset-fashion-mnist).
+	$(BIN)/python -m benchmarks.train_fashion_mnist_teacher --out cake_edge/assets/fashion_mnist
+
+clean: ## Removes .venv and every cache; runs/ stays.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
