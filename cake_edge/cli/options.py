@@ -7,11 +7,12 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from cake_edge.cli.console import configure_logging
+from cake_edge.errors import UsageMistake
 
 if TYPE_CHECKING:
     import torch
@@ -149,8 +150,8 @@ def _toml_value(text: str) -> Any:
     from cake_edge.settings import parse_toml
 
     try:
-        return parse_toml(f"value = {text}", "")["value"]
-    except Exception:  # noqa: BLE001
+        return parse_toml(f"value = {text}", text)["value"]
+    except UsageMistake:
         return text
 
 
@@ -255,12 +256,10 @@ def teacher_options(*, required: bool = True) -> Callable[[F], F]:
         decorated: Any = wrapper
         for option in reversed(TEACHER_OPTIONS):
             decorated = option(decorated)
-        return click.option(
-            "--teacher",
-            required=required,
-            metavar="REF",
-            help="timm:NAME, or a checkpoint file.",
-        )(decorated)  # type: ignore[no-any-return]
+        option = click.option(
+            "--teacher", required=required, metavar="REF", help="timm:NAME, or a checkpoint file."
+        )
+        return cast(F, option(decorated))
 
     return decorate
 
