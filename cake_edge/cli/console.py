@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = ["configure_logging", "duration", "emit", "progress_sink"]
+__all__ = ["configure_logging", "duration", "emit", "progress_sink", "table"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,14 @@ def emit(value: Mapping[str, Any], as_json: bool, text: Callable[[], None] | Non
         width = max((len(name) for name in value), default=0) + 1
         for name, item in value.items():
             click.echo(f"{name + ':':<{width}} {item}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns text in columns as wide as what is in them."""
+    everything = [header, *rows]
+    widths = [max(len(row[column]) for row in everything) for column in range(len(header))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in everything]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 class _StderrHandler(logging.Handler):

@@ -23,6 +23,7 @@ __all__ = [
     "json_option",
     "key_values",
     "out_option",
+    "recipe_seed_option",
     "seed_option",
     "teacher_options",
     "threads_option",
@@ -53,6 +54,16 @@ def seed_option(function: F) -> F:
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
+        help="Source of all randomness; equal seeds give equal bytes.",
+    )(function)
+
+
+def recipe_seed_option(function: F) -> F:
+    """--seed, as the argument `seed`, which is None where the recipe's own seed holds."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        show_default="the recipe's",
         help="Source of all randomness; equal seeds give equal bytes.",
     )(function)
 
@@ -257,7 +268,10 @@ def teacher_options(*, required: bool = True) -> Callable[[F], F]:
         for option in reversed(TEACHER_OPTIONS):
             decorated = option(decorated)
         option = click.option(
-            "--teacher", required=required, metavar="REF", help="timm:NAME, or a checkpoint file."
+            "--teacher",
+            required=required,
+            metavar="REF",
+            help="timm:NAME, a checkpoint file, package:MODULE/FILE, or embedded.",
         )
         return cast(F, option(decorated))
 

@@ -1,0 +1,110 @@
+"""`cake-edge compress`: the whole job from a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cake_edge.cli.console import duration, emit, progress_sink, table
+from cake_edge.cli.options import (
+    device_option,
+    examples,
+    json_option,
+    out_option,
+    recipe_seed_option,
+    threads_option,
+    torch_device,
+    verbosity_options,
+    workers_option,
+)
+
+__all__ = ["command", "show_run"]
+
+
+@click.command(
+    "compress",
+    epilog=examples(
+        "cake-edge compress recipes/efficientnet-lite0.toml --out runs/lite0",
+        "cake-edge compress recipes/efficientnet-lite0.toml --budget smoke --out runs/smoke \\",
+        "    --data photos --json > report.json",
+    ),
+)
+@click.argument("recipe", metavar="RECIPE.toml", type=click.Path(path_type=Path))
+@out_option("Folder of the run: a new one, or one that this recipe has begun.")
+@click.option("--budget", metavar="NAME", help="Use the values of the recipe's [budget.NAME].")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, path_type=Path),
+    help="Real images to evaluate on, in place of the recipe's: an image folder or .npz.",
+)
+@recipe_seed_option
+@device_option
+@workers_option
+@threads_option
+@json_option
+@verbosity_options
+def command(
+    recipe: Path,
+    out: Path,
+    budget: str | None,
+    data: Path | None,
+    seed: int | None,
+    device: str,
+    workers: int,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Runs a recipe: teacher, images, student, ONNX, INT8, accuracy, latency, report.
+
+    A stage whose inputs and settings have not changed is found in --out and not run again, so an
+    interrupted command goes on when it is given once more. Real images are read only after the
+    student is finished.
+    """
+    from cake_edge.pipeline import run_recipe
+    from cake_edge.recipe import load_recipe
+
+    plan = load_recipe(recipe, budget=budget)
+    if seed is not None:
+        plan = dataclasses.replace(plan, seed=seed)
+    where = torch_device(device, threads)
+    with progress_sink() as progress:
+        report = run_recipe(
+            plan,
+            out,
+            device=where,
+            threads=threads,
+            workers=workers,
+            data=data,
+            progress=progress,
+        )
+    emit(report, as_json, lambda: show_run(report, out))
+
+
+def show_run(report: Mapping[str, Any], out: Path) -> None:
+    """Prints what a run made and what it cost."""
+    header = ("role", "precision", "target", "size", "top-1", "agreement", "p50", "file")
+    click.echo(table(header, [_row(model) for model in report["models"]]))
+    seconds = sum(stage["seconds"] for stage in report["stages"])
+    click.echo(f"\n{len(report['stages'])} stages, {duration(seconds)}; open {out / 'report.html'}")
+
+
+def _row(model: Mapping[str, Any]) -> tuple[str, ...]:
+    latency = model["latency_ms"]
+    return (
+        model["role"],
+        model["precision"],
+        model["target"] or "any",
+        f"{model['bytes'] / 1e6:.2f} MB",
+        _percent(model["top1"]),
+        _percent(model["agreement"]),
+        f"{latency['p50']:.2f} ms" if latency else "-",
+        model["path"],
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"

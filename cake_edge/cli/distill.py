@@ -1,0 +1,97 @@
+"""`cake-edge distill`: a student trained on a pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cake_edge.cli.console import emit, progress_sink
+from cake_edge.cli.options import (
+    device_option,
+    examples,
+    json_option,
+    key_values,
+    out_option,
+    seed_option,
+    teacher_options,
+    threads_option,
+    torch_device,
+    verbosity_options,
+)
+from cake_edge.provenance import refuse_existing
+
+if TYPE_CHECKING:
+    from cake_edge.teachers.config import TeacherConfig
+
+__all__ = ["command"]
+
+
+@click.command(
+    "distill",
+    epilog=examples(
+        "cake-edge distill --teacher embedded --student timm:lcnet_035 --pool pool \\",
+        "    --out student.safetensors",
+        "cake-edge distill --teacher weights.safetensors --arch resnet18 --preset imagenet \\",
+        "    --student timm:mobilenetv3_small_050 --pool pool --set steps=2000 --out s.safetensors",
+    ),
+)
+@teacher_options()
+@click.option(
+    "--student", required=True, metavar="NAME", help="A preset, or any architecture of timm."
+)
+@click.option(
+    "--student-arguments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
+    help="Argument of the student's timm.create_model; may be repeated.",
+)
+@click.option(
+    "--pool",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder that synthesize wrote, with the same teacher.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
+    help="A setting of the training, as in [distill] of a recipe; may be repeated.",
+)
+@out_option("Checkpoint to write, a new .safetensors file.")
+@seed_option
+@device_option
+@threads_option
+@json_option
+@verbosity_options
+def command(
+    teacher: TeacherConfig,
+    student: str,
+    student_arguments: dict[str, Any],
+    pool: Path,
+    settings: dict[str, Any],
+    out: Path,
+    seed: int,
+    device: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Trains a student to answer as the teacher does on a pool of synthetic images."""
+    refuse_existing(out)
+    from cake_edge.distill import DistillConfig, distill
+    from cake_edge.pool import open_pool
+    from cake_edge.settings import settings_from_dict
+    from cake_edge.students import StudentConfig
+    from cake_edge.teachers import load_teacher
+
+    config = settings_from_dict(DistillConfig, settings, "--set")
+    small = StudentConfig(name=student, arguments=student_arguments)
+    network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
+    images = open_pool(pool, teacher_digest=network.digest)
+    with progress_sink() as progress:
+        result = distill(network, small, images, config, out, seed=seed, progress=progress)
+    emit({"checkpoint": str(out), **result.to_dict()}, as_json)

@@ -1,0 +1,103 @@
+"""`cake-edge synthesize`: a pool of synthetic images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cake_edge.cli.console import emit, progress_sink
+from cake_edge.cli.options import (
+    device_option,
+    examples,
+    json_option,
+    key_values,
+    out_option,
+    seed_option,
+    teacher_options,
+    threads_option,
+    torch_device,
+    verbosity_options,
+    workers_option,
+)
+from cake_edge.provenance import refuse_existing
+
+if TYPE_CHECKING:
+    from cake_edge.teachers.config import TeacherConfig
+
+__all__ = ["command"]
+
+
+@click.command(
+    "synthesize",
+    epilog=examples(
+        "cake-edge synthesize --teacher embedded --count 9600 --out pool",
+        "cake-edge synthesize --teacher timm:resnet18 --input-size 3,64,64 --count 960 --out pool",
+        "cake-edge synthesize --teacher weights.safetensors --arch resnet18 --preset imagenet \\",
+        "    --sampler cake-paper --set steps=64 --set batch=100 --count 1000 --out pool",
+    ),
+)
+@teacher_options()
+@click.option(
+    "--sampler",
+    default="cake",
+    show_default=True,
+    metavar="NAME",
+    help="How images are made: cake, or cake-paper for the published settings.",
+)
+@click.option("--count", type=click.IntRange(min=1), required=True, help="Images in the pool.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=key_values,
+    help="A setting of the sampler, as in [synthesis.settings] of a recipe; may be repeated.",
+)
+@out_option("Folder of the pool: a new one, or one that the same command has begun.")
+@seed_option
+@device_option
+@workers_option
+@threads_option
+@json_option
+@verbosity_options
+def command(
+    teacher: TeacherConfig,
+    sampler: str,
+    count: int,
+    settings: dict[str, Any],
+    out: Path,
+    seed: int,
+    device: str,
+    workers: int,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Makes a pool of synthetic images from a teacher alone.
+
+    No data is read. An interrupted command goes on where it stopped when it is given again.
+    """
+    if not (out / "pool.json").exists():
+        refuse_existing(out)
+    from cake_edge.pool import synthesize
+    from cake_edge.samplers import sampler_settings
+    from cake_edge.teachers import load_teacher
+
+    config = sampler_settings(sampler, settings, "--set")
+    network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
+    with progress_sink() as progress:
+        pool = synthesize(
+            network, config, out, count=count, seed=seed, workers=workers, progress=progress
+        )
+    summary = pool.summary()
+
+    def text() -> None:
+        hit = summary["hit_rate"]
+        click.echo(f"{summary['images']} images in {out}")
+        click.echo(f"classes covered     {summary['classes_covered']} of {pool.spec.classes}")
+        click.echo(f"teacher confidence  {summary['teacher_confidence']:.3f}")
+        if hit is not None:
+            click.echo(f"pushed              {summary['pushed']}, {hit:.1%} reach their class")
+
+    emit({"pool": str(out), "digest": pool.digest, **summary}, as_json, text)
