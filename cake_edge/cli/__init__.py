@@ -5,7 +5,7 @@ Nothing but click is imported to answer `cake-edge --help`.
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 import click
@@ -79,6 +79,8 @@ class LazyGroup(click.Group):
 
 def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        from importlib import metadata
+
         click.echo(f"cake-edge {metadata.version('cake-edge')}")
         ctx.exit()
 
