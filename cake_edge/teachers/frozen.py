@@ -37,7 +37,7 @@ class FrozenTeacher(nn.Module):
             NumericsError: the logits hold NaN or infinity.
         """
         super().__init__()
-        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
         self.network.eval()
         self.spec = spec
         self.architecture = architecture
@@ -48,10 +48,9 @@ class FrozenTeacher(nn.Module):
         self._check()
 
     def _check(self) -> None:
-        device = self.device
-        probe = torch.zeros((2, *self.spec.input_size), device=device)
         try:
             with torch.no_grad():
+                probe = torch.zeros((2, *self.spec.input_size), device=self.device)
                 logits = self.network(probe)
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             raise TeacherError(
@@ -59,7 +58,9 @@ class FrozenTeacher(nn.Module):
                 f"{list(self.spec.input_size)}: {error}"
             ) from error
         if not isinstance(logits, torch.Tensor) or logits.shape != (2, self.spec.classes):
-            shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            shape = (
+                list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            )
             raise TeacherError(
                 f"the teacher {self.architecture} answers two images with {shape}, "
                 f"not with logits of shape [2, {self.spec.classes}]"

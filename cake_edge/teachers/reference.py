@@ -1,0 +1,132 @@
+"""From a reference, the word after --teacher, to a teacher on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import timm
+import torch
+
+from cake_edge.errors import DeviceUnavailable, TeacherError, UsageMistake, near_names
+from cake_edge.teachers.checkpoint_file import load_file_teacher
+from cake_edge.teachers.config import TeacherConfig
+from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.teachers.timm_name import load_timm
+from cake_edge.teachers.weights_file import SUFFIXES
+
+__all__ = ["EMBEDDED", "WAYS", "load_teacher", "package_file"]
+
+EMBEDDED = {"fashion-mnist": "assets/fashion_mnist/teacher.safetensors"}
+"""Teachers that come with this package, by name; the first is the default."""
+
+
+def load_teacher(config: TeacherConfig, *, device: torch.device, seed: int = 0) -> FrozenTeacher:
+    """Returns the teacher that `config` refers to, frozen, on `device`.
+
+    Args:
+        config: the reference, and what its file does not tell.
+        device: where to put it; `cake_edge.device.resolve_device` makes one of a word.
+        seed: of the random weights, where those are asked for.
+
+    Raises:
+        UsageMistake: the reference, or an option beside it, is wrong.
+        TeacherError: the teacher cannot be read, or does not fit what was said of it.
+        ArtifactError: a checkpoint of our own is damaged.
+        NumericsError: a weight, or a logit of a mid-grey image, is NaN or infinite.
+        DeviceUnavailable: it cannot be put on the device.
+    """
+    scheme, colon, rest = config.reference.partition(":")
+    if scheme in WAYS and (colon or scheme == "embedded"):
+        teacher = WAYS[scheme](rest, config, seed)
+    else:
+        teacher = load_file_teacher(_existing(config.reference), config)
+    try:
+        return teacher.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DeviceUnavailable(
+            f"the teacher cannot be put on {device}: {reason}; use --device cpu"
+        ) from error
+
+
+def _existing(reference: str) -> Path:
+    path = Path(reference).expanduser()
+    if path.exists():
+        return path
+    hint = ""
+    if timm.is_model(reference.partition(".")[0]):
+        hint = f"; for timm's architecture of that name write timm:{reference}"
+    raise TeacherError(
+        f"the teacher {reference!r} is not an existing file{hint}. Give timm:NAME, a checkpoint "
+        f"({', '.join(SUFFIXES)}), package:MODULE/FILE, or embedded"
+    )
+
+
+def package_file(inside: str) -> Path:
+    """Returns the path of MODULE/FILE in the installed package MODULE, which is not imported.
+
+    Raises:
+        UsageMistake: the reference has another form, or leaves the package.
+        TeacherError: the package is not installed, or has no such file.
+    """
+    module, _, name = inside.partition("/")
+    if not module.isidentifier() or not name:
+        raise UsageMistake(
+            f"package:{inside} is not of the form package:MODULE/FILE, with a top-level module "
+            "and a path inside its folder"
+        )
+    # A top-level name is looked up on sys.path; only a dotted one would run its parent.
+    found = find_spec(module)
+    folders = [Path(p) for p in (found.submodule_search_locations or [])] if found else []
+    if not folders:
+        raise TeacherError(
+            f"package:{inside}: no package with a folder {module} is installed in this "
+            "environment; install the distribution that brings it, with pip"
+        )
+    for folder in folders:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise UsageMistake(f"package:{inside} leaves the folder of {module}")
+        if path.is_file():
+            return path
+    present = [
+        path.relative_to(folder).as_posix()
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in SUFFIXES
+    ]
+    raise TeacherError(
+        f"the package {module} has no file {name}{near_names(name, present)}; "
+        f"checkpoints in it: {', '.join(present[:5]) or 'none'}"
+    )
+
+
+def _from_timm(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
+    return load_timm(rest, config, seed=seed)
+
+
+def _from_package(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
+    return load_file_teacher(package_file(rest), config)
+
+
+def _from_embedded(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
+    name = rest or next(iter(EMBEDDED))
+    if name not in EMBEDDED:
+        raise UsageMistake(
+            f"there is no embedded teacher {name!r}{near_names(name, EMBEDDED)}; "
+            f"there are: {', '.join(EMBEDDED)}"
+        )
+    path = Path(__file__).parent.parent / EMBEDDED[name]
+    if not path.is_file():
+        raise TeacherError(f"{path} is missing; install cake-edge again")
+    return load_file_teacher(path, config)
+
+
+WAYS: dict[str, Callable[[str, TeacherConfig, int], FrozenTeacher]] = {
+    "timm": _from_timm,
+    "package": _from_package,
+    "embedded": _from_embedded,
+}
+"""What may stand before the colon of a reference; everything else is a file."""

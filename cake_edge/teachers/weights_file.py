@@ -1,0 +1,165 @@
+"""Reads the tensors of a checkpoint file that others wrote; runs nothing that is in it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from cake_edge.errors import NumericsError, TeacherError
+
+__all__ = ["SUFFIXES", "read_state", "refuse_non_finite"]
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt")
+"""Endings of the files that hold tensors in a form we read."""
+
+ENTRIES = ("state_dict_ema", "model_ema", "ema", "state_dict", "model")
+"""Where training scripts keep the weights; averaged ones come first, as in timm."""
+
+PREFIXES = ("module.", "model.", "_orig_mod.")
+"""What data parallelism, wrappers and torch.compile put before every name."""
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Returns the weights in the order of the file: float32 or integer, on the CPU.
+
+    Entries such as `state_dict` are opened, and prefixes that all names share are taken off.
+
+    Raises:
+        TeacherError: the file is missing or damaged, holds more than plain tensors, or no tensors.
+        NumericsError: a weight is NaN or infinite.
+    """
+    if path.suffix.lower() == ".safetensors":
+        content = _read_safetensors(path)
+    else:
+        content = _read_torch(path)
+    state = {
+        name: _plain(name, tensor, path)
+        for name, tensor in _without_prefixes(_tensors_in(content, path)).items()
+    }
+    refuse_non_finite(state, str(path))
+    return state
+
+
+def refuse_non_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Refuses weights with NaN or infinity.
+
+    Raises:
+        NumericsError: naming the first such tensor.
+    """
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise NumericsError(
+                f"{where}: {bad} of {tensor.numel()} values of {name} are NaN or infinite; "
+                "the file is damaged or its training diverged, so use another checkpoint"
+            )
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise TeacherError(
+            f"{path} is not a readable safetensors file ({_first_line(error)}); get it again"
+        ) from error
+
+
+def _read_torch(path: Path) -> Any:
+    """torch.load, told to build tensors and containers only."""
+    zipped = zipfile.is_zipfile(path)
+    if zipped and _is_torchscript(path):
+        raise TeacherError(
+            f"{path} is a TorchScript program, not a file of weights; where you trust it, run "
+            f"{_conversion('torch.jit.load({0!r})', path)}"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:  # damaged bytes make the unpickler raise anything
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found is not None:
+            raise TeacherError(
+                f"{path} is a pickle with more than plain tensors: it asks for {found[1]}, and "
+                "loading that would run code from the file, so it was refused. If you trust it, "
+                "convert it inside a sandbox and use the result: "
+                f"{_conversion('torch.load({0!r}, weights_only=False)', path)}"
+            ) from error
+        raise TeacherError(
+            f"{path} cannot be read as a PyTorch checkpoint "
+            f"({type(error).__name__}: {_first_line(error)}); it is damaged or cut short, or of "
+            f"another kind. Get it again, or give one of {', '.join(SUFFIXES)}"
+        ) from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False  # torch.load words what is wrong with it
+
+
+def _conversion(load: str, path: Path) -> str:
+    """A command line that writes the plain weights of a file beside it."""
+    return (
+        f'python -c "import torch; x = {load.format(path.name)}; '
+        "torch.save(x.state_dict() if hasattr(x, 'state_dict') else x['state_dict'], "
+        f"'{path.stem}-plain.pth')\""
+    )
+
+
+def _tensors_in(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Opens the entry that holds the weights, and leaves out what is no tensor."""
+    # A damaged pickle can hold itself, so the descent is bounded.
+    for _ in range(len(ENTRIES)):
+        inner = next((n for n in ENTRIES if _has_entry(content, n)), None)
+        if inner is None:
+            break
+        logger.info("%s: the weights are taken from its entry %r", path.name, inner)
+        content = content[inner]
+    named = content.items() if isinstance(content, Mapping) else ()
+    tensors = {str(n): t for n, t in named if isinstance(t, torch.Tensor)}
+    if not tensors:
+        said = type(content).__name__
+        if isinstance(content, Mapping):
+            said = f"a dict of {', '.join(sorted(map(str, content))[:8]) or 'nothing'}"
+        raise TeacherError(
+            f"{path} holds no named tensors but {said}; save the weights alone, with "
+            "torch.save(model.state_dict(), path)"
+        )
+    return tensors
+
+
+def _has_entry(content: Any, name: str) -> bool:
+    return isinstance(content, Mapping) and isinstance(content.get(name), Mapping)
+
+
+def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    while True:
+        prefix = next((p for p in PREFIXES if all(n.startswith(p) for n in state)), None)
+        if prefix is None:
+            return state
+        state = {name[len(prefix) :]: tensor for name, tensor in state.items()}
+
+
+def _plain(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_complex():
+        kind = "quantized" if tensor.is_quantized else f"{tensor.layout} {tensor.dtype}"
+        raise TeacherError(
+            f"{path}: the tensor {name} is {kind}; give a checkpoint with dense real weights, "
+            "float32, float16 or bfloat16"
+        )
+    tensor = tensor.detach()
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0]
