@@ -1,0 +1,1 @@
+"""Losses: each a plain function that states its reduction and its source."""

@@ -1,0 +1,260 @@
+"""A pool of synthetic images on disk: written once, shard by shard, resumable.
+
+    POOL/pool.json                what it was made from; `complete` when every shard is there
+    POOL/shard-00000.safetensors  images, logits, targets, steps
+
+Shard k comes from its own seed, so neither an interruption nor the number of worker processes
+changes a byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from cake_edge.batch import SyntheticBatch
+from cake_edge.errors import ArtifactError, PoolError, UsageMistake
+from cake_edge.progress import Progress, silent
+from cake_edge.provenance import (
+    atomic_path,
+    read_json,
+    refuse_existing,
+    sha256_file,
+    sha256_json,
+    versions,
+    write_json,
+)
+from cake_edge.samplers.base import SamplerConfig
+from cake_edge.spec import ImageSpec
+from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.workers import map_shards
+
+__all__ = ["Pool", "open_pool", "synthesize"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A finished pool; images are read shard by shard."""
+
+    path: Path
+    about: Mapping[str, Any]
+    """What `pool.json` says."""
+
+    def __len__(self) -> int:
+        return int(self.about["count"])
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The teacher's spec, whose normalised space the images are in."""
+        return ImageSpec.from_dict(self.about["spec"])
+
+    @property
+    def teacher_digest(self) -> str:
+        """Digest of the teacher that judged the images."""
+        return str(self.about["teacher"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the manifest, and so over every shard."""
+        return sha256_json(self.about)
+
+    def shards(self) -> Iterator[SyntheticBatch]:
+        """Yields the shards in order, float32 on the CPU.
+
+        Raises:
+            PoolError: a shard is missing or damaged.
+        """
+        for entry in self.about["shards"]:
+            yield _read_shard(self.path / entry["file"])
+
+    def batches(self, size: int) -> Iterator[SyntheticBatch]:
+        """Yields batches of at most `size` images, in order."""
+        for shard in self.shards():
+            for index in torch.arange(len(shard)).split(size):
+                yield shard.select(index)
+
+    def load(self) -> SyntheticBatch:
+        """Returns the whole pool in memory; images keep the precision they are stored in."""
+        parts = [_read_shard(self.path / e["file"], as_stored=True) for e in self.about["shards"]]
+        return SyntheticBatch.concatenate(parts)
+
+    def summary(self) -> dict[str, Any]:
+        """What can be said of the pool without any data.
+
+        Returns `images`, `pushed`, `hit_rate` (share of pushed images the teacher sees as their
+        target), `class_histogram`, `classes_covered`, `label_entropy` (of the histogram, as a
+        share of the even one's) and `teacher_confidence` (mean of the highest probability).
+        """
+        classes = self.spec.classes
+        histogram = torch.zeros(classes, dtype=torch.int64)
+        confidence, pushed, hit = 0.0, 0, 0
+        for shard in self.shards():
+            seen = shard.logits.argmax(1)
+            histogram += torch.bincount(seen, minlength=classes)
+            confidence += float(shard.logits.softmax(1).amax(1).double().sum())
+            aimed = shard.targets >= 0
+            pushed += int(aimed.sum())
+            hit += int((seen == shard.targets)[aimed].sum())
+        share = histogram.double() / histogram.sum()
+        entropy = float(-torch.xlogy(share, share).sum()) / math.log(classes) if classes > 1 else 1.0
+        return {
+            "images": len(self),
+            "pushed": pushed,
+            "hit_rate": hit / pushed if pushed else None,
+            "class_histogram": histogram.tolist(),
+            "classes_covered": int((histogram > 0).sum()),
+            "label_entropy": entropy,
+            "teacher_confidence": confidence / len(self),
+        }
+
+
+def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
+    """Opens a finished pool.
+
+    Args:
+        path: the folder that `synthesize` wrote.
+        teacher_digest: refuse a pool that another teacher judged.
+
+    Raises:
+        PoolError: there is no pool, it is unfinished, or another teacher's.
+    """
+    if not (path / "pool.json").is_file():
+        raise PoolError(f"{path} is not a pool (it holds no pool.json); make one with synthesize")
+    try:
+        about = read_json(path / "pool.json")
+        pool = Pool(path, about)
+        if about["format"] != FORMAT:
+            raise PoolError(f"{path} has pool format {about['format']}; this version reads {FORMAT}")
+        complete = bool(about["complete"])
+        _ = pool.spec, pool.teacher_digest, len(pool), about["shards"]
+    except (ArtifactError, UsageMistake, KeyError, TypeError, ValueError) as error:
+        raise PoolError(f"the pool.json of {path} is damaged: {error}") from error
+    if not complete:
+        raise PoolError(
+            f"the pool {path} is unfinished; run the command that made it again to go on"
+        )
+    if teacher_digest is not None and pool.teacher_digest != teacher_digest:
+        raise PoolError(
+            f"the pool {path} was made by another teacher (weights {pool.teacher_digest[:12]}…, "
+            f"given {teacher_digest[:12]}…): its labels would be wrong; make a pool with this one"
+        )
+    return pool
+
+
+def synthesize(
+    teacher: FrozenTeacher,
+    sampler: SamplerConfig,
+    out: Path,
+    *,
+    count: int,
+    seed: int,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Pool:
+    """Makes a pool of `count` images, or finishes one that was interrupted.
+
+    Args:
+        out: a new folder, or one that the same call has begun.
+        workers: processes on a CPU; a CUDA teacher is always asked by this process alone.
+
+    Raises:
+        UsageMistake: the sampler's settings do not fit, or `count` is not positive.
+        OutputExists: `out` holds something else.
+    """
+    if count < 1:
+        raise UsageMistake(f"count is {count}; a pool holds at least 1 image")
+    plan = {
+        "format": FORMAT,
+        "kind": "pool",
+        "sampler": sampler.name,
+        "config": json.loads(json.dumps(sampler.to_dict())),
+        "count": count,
+        "seed": seed,
+        "teacher": teacher.digest,
+        "architecture": teacher.architecture,
+        "spec": teacher.spec.to_dict(),
+        "versions": versions(),
+    }
+    maker = sampler.build(teacher, count=count, seed=seed)
+    begun = _begun(out, plan)
+    if begun is not None:
+        return begun
+    total = math.ceil(count / sampler.images_per_shard)
+    files = [out / f"shard-{index:05d}.safetensors" for index in range(total)]
+    missing = [index for index in range(total) if not files[index].exists()]
+    started, before = time.monotonic(), total - len(missing)
+    progress("synthesize", min(count, before * sampler.images_per_shard), count)
+
+    def note(done: int) -> None:
+        images = min(count, (before + done) * sampler.images_per_shard)
+        rate = done * sampler.images_per_shard / max(1e-9, time.monotonic() - started)
+        progress("synthesize", images, count, f"{rate:.0f} images/s")
+
+    job = _ShardJob(maker, out, sampler.half)
+    map_shards(job, missing, workers=workers if teacher.device.type == "cpu" else 1, note=note)
+    shards = [{"file": file.name, "sha256": sha256_file(file)} for file in files]
+    write_json(out / "pool.json", {**plan, "complete": True, "shards": shards})
+    return open_pool(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _ShardJob:
+    """Makes one shard and writes it; goes to worker processes whole."""
+
+    maker: Any
+    out: Path
+    half: bool
+
+    def __call__(self, index: int) -> None:
+        batch: SyntheticBatch = self.maker.shard(index)
+        tensors = {
+            "images": batch.images.half() if self.half else batch.images,
+            "logits": batch.logits,
+            "targets": batch.targets,
+            "steps": batch.steps,
+        }
+        with atomic_path(self.out / f"shard-{index:05d}.safetensors") as temporary:
+            save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, temporary)
+
+
+def _begun(out: Path, plan: dict[str, Any]) -> Pool | None:
+    """Prepares `out`: returns the pool if it is finished, refuses what is not ours."""
+    manifest = out / "pool.json"
+    if not manifest.exists():
+        refuse_existing(out)
+        write_json(manifest, {**plan, "complete": False})
+        return None
+    found = read_json(manifest)
+    differs = sorted(key for key in plan if found.get(key) != plan[key])
+    if differs:
+        raise PoolError(
+            f"{out} holds a pool of other settings (different: {', '.join(differs)}); "
+            "choose another --out, or remove it"
+        )
+    return open_pool(out) if found.get("complete") else None
+
+
+def _read_shard(path: Path, *, as_stored: bool = False) -> SyntheticBatch:
+    try:
+        tensors = load_file(path)
+        return SyntheticBatch(
+            images=tensors["images"] if as_stored else tensors["images"].float(),
+            logits=tensors["logits"],
+            targets=tensors["targets"],
+            steps=tensors["steps"],
+        )
+    except FileNotFoundError as error:
+        raise PoolError(f"the pool lost its shard {path}; make the pool again") from error
+    except (SafetensorError, KeyError, OSError) as error:
+        raise PoolError(f"the shard {path} is damaged ({error}); make the pool again") from error

@@ -1,0 +1,37 @@
+"""Where an image starts: the interface of all priors."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from cake_edge.spec import ImageSpec
+
+__all__ = ["Prior", "random_choice", "to_normalised", "uniform"]
+
+
+class Prior(Protocol):
+    """Draws images without looking at any data."""
+
+    def __call__(self, count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:
+        """Returns [count, C, H, W] float32 in the normalised space, on the generator's device."""
+
+
+def to_normalised(pixels: torch.Tensor, spec: ImageSpec) -> torch.Tensor:
+    """Takes pixels in [0, 1], [N, C, H, W], into the normalised space of `spec`."""
+    mean = torch.tensor(spec.mean, device=pixels.device).view(1, -1, 1, 1)
+    std = torch.tensor(spec.std, device=pixels.device).view(1, -1, 1, 1)
+    return (pixels - mean) / std
+
+
+def uniform(
+    low: float, high: float, shape: tuple[int, ...], random: torch.Generator
+) -> torch.Tensor:
+    """Returns uniform draws from [low, high)."""
+    return torch.rand(shape, generator=random, device=random.device) * (high - low) + low
+
+
+def random_choice(probability: float, shape: tuple[int, ...], random: torch.Generator) -> torch.Tensor:
+    """Returns booleans that are true with `probability`."""
+    return torch.rand(shape, generator=random, device=random.device) < probability

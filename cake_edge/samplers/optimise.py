@@ -1,0 +1,85 @@
+"""The shared loop that moves images downhill, and the selection that keeps classes even."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from cake_edge.errors import NumericsError
+
+__all__ = ["balanced_selection", "descend", "draw_tuples"]
+
+FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.99, 1e-8
+
+
+def descend(
+    images: torch.Tensor,
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    step_size: torch.Tensor,
+    bounds: tuple[torch.Tensor, torch.Tensor],
+    snapshots: tuple[int, ...],
+) -> list[torch.Tensor]:
+    """Moves images by Adam, each with a step size of its own, inside the box of valid pixels.
+
+    Args:
+        images: [N, C, H, W], left as they are.
+        loss: images -> [N]; image i must depend on the others through its own term only.
+        step_size: broadcastable to the images: how far a pixel may move a step.
+        bounds: the lowest and the highest value of a channel, [1, C, 1, 1].
+        snapshots: rising step numbers; the images after each of them are returned.
+
+    Raises:
+        NumericsError: the loss is not finite.
+    """
+    kept = []
+    current = images.detach().clone()
+    first, second = torch.zeros_like(current), torch.zeros_like(current)
+    for step in range(1, snapshots[-1] + 1):
+        current.requires_grad_()
+        value = loss(current).sum()
+        (gradient,) = torch.autograd.grad(value, current)
+        with torch.no_grad():
+            first.lerp_(gradient, 1 - FIRST_DECAY)
+            second.lerp_(gradient.square(), 1 - SECOND_DECAY)
+            scale = (second / (1 - SECOND_DECAY**step)).sqrt_().add_(EPSILON)
+            move = first / scale / (1 - FIRST_DECAY**step) * step_size
+            current = torch.clamp(current.detach() - move, *bounds)
+        if step in snapshots:
+            kept.append(current.clone())
+    if not torch.isfinite(value):
+        raise NumericsError(
+            "the synthesis loss is NaN or infinite: the teacher overflows on the images it is "
+            "pushed to; use a smaller step_size"
+        )
+    return kept
+
+
+def draw_tuples(
+    count: int, size: int, classes: int, random: torch.Generator
+) -> torch.Tensor:
+    """Returns targets [count, size]: in every row `size` distinct classes in random order.
+
+    As released: a random permutation of all classes, cut to the first `size`.
+    """
+    order = torch.rand((count, classes), generator=random, device=random.device).argsort(1)
+    return order[:, :size].contiguous()
+
+
+def balanced_selection(labels: torch.Tensor, keep: int) -> torch.Tensor:
+    """Returns which `keep` of N images make the class histogram as even as they can, in order.
+
+    An image's rank is the number of earlier images of its class; the lowest ranks are kept,
+    earlier images first.
+
+    Args:
+        labels: [N] int64, the class the teacher sees in each image.
+        keep: at most N.
+    """
+    by_class = torch.argsort(labels, stable=True)
+    ordered = labels[by_class]
+    position = torch.arange(len(labels), device=labels.device)
+    starts = torch.searchsorted(ordered, ordered)
+    rank = torch.empty_like(position)
+    rank[by_class] = position - starts
+    return torch.argsort(rank, stable=True)[:keep].sort().values

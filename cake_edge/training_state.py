@@ -1,0 +1,106 @@
+"""What an interrupted training needs to go on to the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from cake_edge.provenance import atomic_path
+
+__all__ = ["Average", "restore_state", "save_state"]
+
+
+class Average:
+    """An exponential moving average of a network's whole state, buffers included."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Takes the state after `step` steps in; the first steps count more (bias correction)."""
+        weight = max(1 - self.decay, 1 / (step + 1))
+        new = network.state_dict()
+        floats = [name for name, t in self.state.items() if t.is_floating_point()]
+        torch._foreach_lerp_(
+            [self.state[name] for name in floats], [new[name] for name in floats], weight
+        )
+        for name in self.state.keys() - set(floats):
+            self.state[name].copy_(new[name])
+
+
+def save_state(
+    path: Path,
+    *,
+    key: str,
+    step: int,
+    network: nn.Module,
+    average: Average,
+    optimiser: torch.optim.Optimizer,
+    curve: list[tuple[int, float]],
+) -> None:
+    """Writes everything of a training after `step` steps, atomically.
+
+    Args:
+        key: hash of the plan; a state of another plan is not taken up.
+    """
+    tensors = {f"network.{name}": t for name, t in network.state_dict().items()}
+    tensors |= {f"average.{name}": t for name, t in average.state.items()}
+    for index, slots in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
+    about = {"key": key, "step": step, "curve": curve}
+    contiguous = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(contiguous, temporary, metadata={"state": json.dumps(about)})
+
+
+def restore_state(
+    path: Path,
+    *,
+    key: str,
+    network: nn.Module,
+    average: Average,
+    optimiser: torch.optim.Optimizer,
+    device: torch.device,
+) -> tuple[int, list[tuple[int, float]]]:
+    """Loads what `save_state` wrote, in place; returns (steps done, loss curve).
+
+    A missing file, a damaged one or one of another plan gives (0, []): training starts afresh.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            about = json.loads((stream.metadata() or {}).get("state", "{}"))
+            if about.get("key") != key:
+                return 0, []
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError):
+        return 0, []
+    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    network.load_state_dict(parts["network"])
+    for name, tensor in parts["average"].items():
+        average.state[name].copy_(tensor)
+    _restore_optimiser(optimiser, parts["optimiser"], device)
+    return int(about["step"]), [(int(step), float(loss)) for step, loss in about["curve"]]
+
+
+def _restore_optimiser(
+    optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor], device: torch.device
+) -> None:
+    slots: dict[int, dict[str, Any]] = {}
+    for name, tensor in flat.items():
+        index, _, slot = name.partition(".")
+        # Adam keeps its step counters on the CPU wherever the weights are.
+        slots.setdefault(int(index), {})[slot] = tensor if slot == "step" else tensor.to(device)
+    state = optimiser.state_dict()
+    optimiser.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
