@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from cake_edge.errors import ArtifactError
+from cake_edge.errors import ArtifactError, UsageMistake
 from cake_edge.networks import build_network
 from cake_edge.provenance import atomic_path, canonical_json
 from cake_edge.spec import ImageSpec
@@ -49,7 +49,8 @@ def save_checkpoint(
     Args:
         half: store floating point weights as float16; they are read back as float32.
     """
-    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    # Copies, because safetensors refuses weights that share memory.
+    state = {n: t.detach().to("cpu", copy=True) for n, t in network.state_dict().items()}
     if half:
         state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     header = {
@@ -89,7 +90,7 @@ def read_header(path: Path) -> Checkpoint | None:
             spec=ImageSpec.from_dict(header["spec"]),
             manifest=dict(header["manifest"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UsageMistake) as error:
         raise ArtifactError(f"the header of {path} is damaged: {error!r}") from error
 
 
@@ -105,12 +106,15 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, Checkpoint]:
             f"{path} carries no cake_edge header; name its architecture with --arch to use it "
             "as a teacher"
         )
-    network = build_network(
-        about.architecture,
-        channels=about.spec.channels,
-        classes=about.spec.classes,
-        arguments=about.arguments,
-    )
+    try:
+        network = build_network(
+            about.architecture,
+            channels=about.spec.channels,
+            classes=about.spec.classes,
+            arguments=about.arguments,
+        )
+    except UsageMistake as error:
+        raise ArtifactError(f"the network that {path} names cannot be built: {error}") from error
     state = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in load_file(path).items()
@@ -118,5 +122,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, Checkpoint]:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ArtifactError(f"the weights in {path} do not fit {about.architecture}: {error}") from error
+        raise ArtifactError(
+            f"the weights in {path} do not fit {about.architecture}: {error}"
+        ) from error
     return network.to(torch.float32).eval(), about

@@ -15,6 +15,9 @@ from cake_edge.seeding import derive_seed
 
 __all__ = ["build_network", "check_architecture", "parameter_count", "weights_digest"]
 
+REFUSALS = (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+"""What timm raises on arguments and tags that it does not know."""
+
 
 def check_architecture(architecture: str) -> None:
     """Refuses a name that timm does not know.
@@ -58,7 +61,7 @@ def build_network(
                 num_classes=classes,
                 **dict(arguments or {}),
             )
-        except (TypeError, ValueError, AssertionError, AttributeError) as error:
+        except REFUSALS as error:
             raise UsageMistake(
                 f"timm cannot build {architecture!r} with {channels} channels, {classes} classes "
                 f"and the arguments {dict(arguments or {})}: {error}"

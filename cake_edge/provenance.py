@@ -54,6 +54,8 @@ CPU_FLAGS = (
     "i8mm",
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def sha256_file(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
@@ -132,9 +134,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(path)
-    except OSError as error:
+    except Exception as error:
         _remove(temporary)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if _is_full(error):
             raise OutOfSpace(
                 f"no space left while writing {path}: free some, or choose another place, "
                 "and start the same command again"
@@ -143,6 +145,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk or a quota is full; safetensors tells it as text, not as an OSError."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return any(f"(os error {number})" in str(error) for number in FULL)
 
 
 def _flush(path: Path) -> None:
@@ -164,9 +173,7 @@ def _remove(path: Path) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes indented JSON with a final newline, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(
-            json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -19,8 +19,6 @@ def derive_seed(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def generator(
-    seed: int, *names: str | int, device: str | torch.device = "cpu"
-) -> torch.Generator:
+def generator(seed: int, *names: str | int, device: str | torch.device = "cpu") -> torch.Generator:
     """Returns a generator on `device` for the stream `names` of `seed`."""
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *names))

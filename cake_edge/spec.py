@@ -50,7 +50,8 @@ class ImageSpec:
             values = getattr(self, name)
             if len(values) != self.channels:
                 raise UsageMistake(
-                    f"{name} has {len(values)} values for {self.channels} channels; give one a channel"
+                    f"{name} has {len(values)} values for {self.channels} channels; "
+                    "give one a channel"
                 )
         if not all(np.isfinite(self.mean)):
             raise UsageMistake(f"mean is {list(self.mean)}; every value must be finite")
