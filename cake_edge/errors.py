@@ -1,17 +1,17 @@
 """The exceptions a caller may see.
 
-    CakeEdgeError                exit 1   a stated reason, one sentence a person can act on
-    ├── UsageMistake             exit 2   the request itself is wrong: an option, a name, a recipe key
-    ├── TeacherError             exit 1   the teacher cannot be read, or does not fit what was said of it
-    ├── PoolError                exit 1   a pool is missing, damaged, or was made by another teacher
-    ├── DatasetError             exit 1   evaluation data cannot be read, or does not fit the model
-    ├── ArtifactError            exit 1   a model file is not what it should be
-    ├── OutputExists             exit 1   the place to write to is taken
-    ├── NumericsError            exit 1   a NaN, an infinity, a run that diverged
-    ├── GateFailed               exit 1   a measured figure is outside what was asked for
-    ├── DeviceUnavailable        exit 1   the device asked for is not there
-    ├── RuntimeUnavailable       exit 1   an optional package or runtime is not installed
-    └── OutOfSpace               exit 1   the disk is full
+    CakeEdgeError                exit 1  a stated reason, one sentence a person can act on
+    ├── UsageMistake             exit 2  wrong usage: an option, a name, a recipe key
+    ├── TeacherError             exit 1  the teacher cannot be read, or is not what was said of it
+    ├── PoolError                exit 1  a pool is missing, damaged, or was made by another teacher
+    ├── DatasetError             exit 1  evaluation data cannot be read, or does not fit the model
+    ├── ArtifactError            exit 1  a model file is not what it should be
+    ├── OutputExists             exit 1  the place to write to is taken
+    ├── NumericsError            exit 1  a NaN, an infinity, a run that diverged
+    ├── GateFailed               exit 1  a measured figure is outside what was asked for
+    ├── DeviceUnavailable        exit 1  the device asked for is not there
+    ├── RuntimeUnavailable       exit 1  an optional package or runtime is not installed
+    └── OutOfSpace               exit 1  the disk is full
 
 A message says what was given, what is allowed, and what to do.
 """
