@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from cake_edge.errors import UsageMistake, near_names
 
-__all__ = ["parse_toml", "settings_from_dict", "settings_to_dict"]
+__all__ = ["parse_toml", "place", "settings_from_dict", "settings_to_dict"]
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cake_edge.cli.console import emit, progress_sink
+from cake_edge.cli.console import duration, emit, progress_sink
 from cake_edge.cli.options import (
     device_option,
     examples,
@@ -19,6 +19,7 @@ from cake_edge.cli.options import (
     threads_option,
     torch_device,
     verbosity_options,
+    workers_option,
 )
 from cake_edge.provenance import refuse_existing
 
@@ -31,15 +32,18 @@ __all__ = ["command"]
 @click.command(
     "distill",
     epilog=examples(
-        "cake-edge distill --teacher embedded --student timm:lcnet_035 --pool pool \\",
+        "cake-edge distill --teacher embedded --student small-resnet --pool pool \\",
         "    --out student.safetensors",
         "cake-edge distill --teacher weights.safetensors --arch resnet18 --preset imagenet \\",
-        "    --student timm:mobilenetv3_small_050 --pool pool --set steps=2000 --out s.safetensors",
+        "    --student mobilenetv3_small_050 --pool pool --set steps=2000 --out s.safetensors",
     ),
 )
 @teacher_options()
 @click.option(
-    "--student", required=True, metavar="NAME", help="A preset, or any architecture of timm."
+    "--student",
+    required=True,
+    metavar="NAME",
+    help="tiny-resnet, small-resnet, medium-resnet, small-mobile, or any architecture of timm.",
 )
 @click.option(
     "--student-arguments",
@@ -55,6 +59,13 @@ __all__ = ["command"]
     help="Folder that synthesize wrote, with the same teacher.",
 )
 @click.option(
+    "--training",
+    default="cake",
+    show_default=True,
+    metavar="NAME",
+    help="How to train: cake, or cake-paper for the published settings.",
+)
+@click.option(
     "--set",
     "settings",
     multiple=True,
@@ -65,6 +76,7 @@ __all__ = ["command"]
 @out_option("Checkpoint to write, a new .safetensors file.")
 @seed_option
 @device_option
+@workers_option
 @threads_option
 @json_option
 @verbosity_options
@@ -73,25 +85,45 @@ def command(
     student: str,
     student_arguments: dict[str, Any],
     pool: Path,
+    training: str,
     settings: dict[str, Any],
     out: Path,
     seed: int,
     device: str,
+    workers: int,
     threads: int,
     as_json: bool,
 ) -> None:
-    """Trains a student to answer as the teacher does on a pool of synthetic images."""
+    """Trains a student to answer as the teacher does on a pool of synthetic images.
+
+    An interrupted command goes on where it stopped when it is given again.
+    """
     refuse_existing(out)
-    from cake_edge.distill import DistillConfig, distill
+    from cake_edge.distill import distill
     from cake_edge.pool import open_pool
-    from cake_edge.settings import settings_from_dict
+    from cake_edge.recipe import distill_settings
     from cake_edge.students import StudentConfig
     from cake_edge.teachers import load_teacher
 
-    config = settings_from_dict(DistillConfig, settings, "--set")
+    config = distill_settings({"preset": training, **settings}, "--set")
     small = StudentConfig(name=student, arguments=student_arguments)
     network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
     images = open_pool(pool, teacher_digest=network.digest)
     with progress_sink() as progress:
-        result = distill(network, small, images, config, out, seed=seed, progress=progress)
-    emit({"checkpoint": str(out), **result.to_dict()}, as_json)
+        result = distill(
+            network,
+            small,
+            images,
+            config,
+            out,
+            seed=seed,
+            workers=workers - 1,  # this process trains, the others make views
+            progress=progress,
+        )
+
+    def text() -> None:
+        click.echo(f"{result.architecture}, {result.parameters} weights, in {out}")
+        click.echo(f"{result.steps} steps, {result.views} views, {duration(result.seconds)}")
+        click.echo(f"agrees with the teacher on {result.agreement_synthetic:.1f} % of fresh images")
+
+    emit(result.to_dict(), as_json, text)

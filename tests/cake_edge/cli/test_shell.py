@@ -39,7 +39,8 @@ def fresh(code: str) -> tuple[str, set[str]]:
 def fresh_help(*words: str) -> tuple[str, set[str]]:
     """What `fresh` returns of a command line with --help."""
     return fresh(
-        f"from cake_edge.cli import main\nmain({[*words, '--help']}, standalone_mode=False)"
+        "from cake_edge.cli import main\n"
+        f"main({[*words, '--help']}, prog_name='cake-edge', standalone_mode=False)"
     )
 
 

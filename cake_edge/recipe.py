@@ -1,0 +1,281 @@
+"""A whole job in one TOML file: teacher, images, student, INT8 targets, and what is measured.
+
+A recipe has the tables [teacher], [synthesis] with [synthesis.settings], [student], [distill],
+[quantize], [evaluate] and [bench]. A table [budget.NAME] holds the same tables once more, with only
+the values that differ: `--budget NAME` lays them over the recipe. docs/recipes.md has every key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from cake_edge.distill import DISTILL_PRESETS, DistillConfig
+from cake_edge.errors import UsageMistake, near_names
+from cake_edge.provenance import sha256_json
+from cake_edge.samplers import SamplerConfig, sampler_settings
+from cake_edge.settings import parse_toml, place, settings_from_dict, settings_to_dict
+from cake_edge.students import StudentConfig
+from cake_edge.teachers.config import TeacherConfig
+from cake_edge.teachers.reference import WAYS
+from exporters.latency.harness import LatencyConfig
+from exporters.quantize import TARGETS, QuantizeConfig
+
+__all__ = [
+    "EvaluationConfig",
+    "Recipe",
+    "SynthesisConfig",
+    "distill_settings",
+    "load_recipe",
+    "recipe_digest",
+    "resolved",
+]
+
+DEFAULT_TARGETS = ("ort-x86",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisConfig:
+    """How many images are made, and by what."""
+
+    sampler: str
+    """Name in `cake_edge.samplers.SAMPLERS`."""
+    count: int
+    """Images in the pool."""
+    settings: SamplerConfig
+    """The sampler's own configuration."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageMistake(f"count is {self.count}; it must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """Which real images the finished models are measured on."""
+
+    data: str | None = None
+    """Image folder or .npz file; None measures agreement and latency without labels."""
+    limit: int | None = None
+    """Images to use, from the first on; None for all."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageMistake(f"limit is {self.limit}; it must be at least 1, or left out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a run computes."""
+
+    name: str
+    """What the run is called in its report."""
+    seed: int = 0
+    """Source of all randomness."""
+    teacher: TeacherConfig
+    """The trained classifier."""
+    synthesis: SynthesisConfig
+    """The pool of synthetic images."""
+    student: StudentConfig
+    """The small network."""
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    """How the student is trained."""
+    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
+    """How INT8 ranges are found."""
+    targets: tuple[str, ...] = DEFAULT_TARGETS
+    """INT8 targets, one artefact each."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The real images."""
+    bench: LatencyConfig = field(default_factory=LatencyConfig)
+    """How latency is measured."""
+    threads: int = 1
+    """Threads a model runs with when its latency is measured."""
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise UsageMistake(f"quantize.targets is empty; allowed: {', '.join(TARGETS)}")
+        for target in self.targets:
+            if target not in TARGETS:
+                raise UsageMistake(
+                    f"quantize.targets names {target!r}{near_names(target, TARGETS)}; "
+                    f"allowed: {', '.join(TARGETS)}"
+                )
+        if len(set(self.targets)) < len(self.targets):
+            raise UsageMistake(f"quantize.targets is {list(self.targets)}; name each target once")
+        if self.threads < 1:
+            raise UsageMistake(f"bench.threads is {self.threads}; it must be at least 1")
+        if self.seed < 0:
+            raise UsageMistake(f"seed is {self.seed}; it must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tables:
+    """A recipe file as it is written; the tables that are not one dataclass stay tables."""
+
+    name: str
+    seed: int = 0
+    teacher: TeacherConfig
+    synthesis: _SynthesisTable
+    student: StudentConfig
+    distill: Mapping[str, Any] = field(default_factory=dict)
+    quantize: Mapping[str, Any] = field(default_factory=dict)
+    evaluate: EvaluationConfig = field(default_factory=EvaluationConfig)
+    bench: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SynthesisTable:
+    sampler: str = "cake"
+    count: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Targets:
+    targets: tuple[str, ...] = DEFAULT_TARGETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Threads:
+    threads: int = 1
+
+
+def load_recipe(path: Path, *, budget: str | None = None) -> Recipe:
+    """Reads a recipe, with the values of one of its budgets laid over it.
+
+    Paths in the recipe are relative to its folder.
+
+    Raises:
+        UsageMistake: the file is missing or not TOML, there is no such budget, or a key or value
+            does not fit; the message names the place.
+    """
+    where = f"{path}: "
+    values = _lay_over(_read(path), budget, where)
+    tables = settings_from_dict(_Tables, values, where)
+    distill = distill_settings(tables.distill, f"{where}distill")
+    targets, quantize = _split(tables.quantize, _Targets, QuantizeConfig, f"{where}quantize")
+    threads, bench = _split(tables.bench, _Threads, LatencyConfig, f"{where}bench")
+    sampler, evaluation = tables.synthesis.sampler, tables.evaluate
+    if evaluation.data is not None:
+        data = path.parent / Path(evaluation.data).expanduser()
+        evaluation = dataclasses.replace(evaluation, data=str(data))
+    settings = sampler_settings(sampler, tables.synthesis.settings, f"{where}synthesis.settings")
+    try:
+        return Recipe(
+            name=tables.name,
+            seed=tables.seed,
+            teacher=_anchored(tables.teacher, path.parent),
+            synthesis=SynthesisConfig(
+                sampler=sampler, count=tables.synthesis.count, settings=settings
+            ),
+            student=tables.student,
+            distill=distill,
+            quantize=quantize,
+            targets=targets.targets,
+            evaluation=evaluation,
+            bench=bench,
+            threads=threads.threads,
+        )
+    except UsageMistake as error:
+        raise UsageMistake(f"{where}{error}") from error
+
+
+def distill_settings(values: Mapping[str, Any], where: str) -> DistillConfig:
+    """Returns the training settings of a preset, by default "cake", with `values` over them.
+
+    Raises:
+        UsageMistake: no such preset, an unknown setting, or a value that does not fit.
+    """
+    changes = dict(values)
+    preset = changes.pop("preset", "cake")
+    if preset not in DISTILL_PRESETS:
+        raise UsageMistake(
+            f"{place(where, 'preset')} is {preset!r}{near_names(str(preset), DISTILL_PRESETS)}; "
+            f"allowed: {', '.join(DISTILL_PRESETS)}"
+        )
+    below = settings_to_dict(DISTILL_PRESETS[preset])
+    return settings_from_dict(DistillConfig, {**below, **changes}, where)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageMistake(f"there is no recipe {path}; give the path of a .toml file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageMistake(f"the recipe {path} cannot be read: {error}") from error
+    return parse_toml(text, str(path))
+
+
+def _lay_over(values: dict[str, Any], budget: str | None, where: str) -> dict[str, Any]:
+    """Takes the budgets out of a recipe, and lays the one asked for over the rest."""
+    budgets = values.pop("budget", {})
+    if not isinstance(budgets, dict) or not all(isinstance(b, dict) for b in budgets.values()):
+        raise UsageMistake(f"{where}budget must hold tables, as [budget.NAME.synthesis] does")
+    if budget is None:
+        return values
+    if budget not in budgets:
+        there = f"it has {', '.join(budgets)}" if budgets else "it has none"
+        raise UsageMistake(f"{where}no budget {budget!r}{near_names(budget, budgets)}; {there}")
+    return _merged(values, budgets[budget])
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lays nested tables over one another; settings do not outlive what they were settings of."""
+    result = dict(below)
+    for selector, dependent in (("sampler", "settings"), ("name", "arguments")):
+        if selector in above and above[selector] != below.get(selector):
+            result.pop(dependent, None)
+    for key, value in above.items():
+        under = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(under, Mapping)
+        result[key] = _merged(under, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _split(values: Mapping[str, Any], first: type[Any], second: type[Any], where: str) -> Any:
+    """Builds two dataclasses from one table: the keys of `first`, and the rest."""
+    names = {f.name for f in dataclasses.fields(first)}
+    mine = {key: value for key, value in values.items() if key in names}
+    rest = {key: value for key, value in values.items() if key not in names}
+    return settings_from_dict(first, mine, where), settings_from_dict(second, rest, where)
+
+
+def _anchored(teacher: TeacherConfig, folder: Path) -> TeacherConfig:
+    """Reads a reference that is a path from the recipe's folder; timm:NAME is none."""
+    scheme, colon, _ = teacher.reference.partition(":")
+    if scheme in WAYS and (colon or scheme == "embedded"):
+        return teacher
+    path = folder / Path(teacher.reference).expanduser()
+    return dataclasses.replace(teacher, reference=str(path))
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """Returns every value of a recipe, defaults included, in the layout of the file."""
+    synthesis = recipe.synthesis
+    return {
+        "name": recipe.name,
+        "seed": recipe.seed,
+        "teacher": settings_to_dict(recipe.teacher),
+        "synthesis": {
+            "sampler": synthesis.sampler,
+            "count": synthesis.count,
+            "settings": settings_to_dict(synthesis.settings),
+        },
+        "student": settings_to_dict(recipe.student),
+        "distill": settings_to_dict(recipe.distill),
+        "quantize": {"targets": list(recipe.targets), **settings_to_dict(recipe.quantize)},
+        "evaluate": settings_to_dict(recipe.evaluation),
+        "bench": {"threads": recipe.threads, **settings_to_dict(recipe.bench)},
+    }
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Returns a SHA-256 of what a recipe computes: the same wherever its files lie."""
+    values = resolved(recipe)
+    values["teacher"]["reference"] = PurePath(recipe.teacher.reference).name
+    del values["evaluate"]["data"]
+    return sha256_json(values)

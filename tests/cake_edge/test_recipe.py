@@ -1,0 +1,240 @@
+"""Recipes: read strictly, resolved fully, with budgets laid over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cake_edge.distill import DISTILL_PRESETS, DistillConfig
+from cake_edge.errors import UsageMistake
+from cake_edge.recipe import EvaluationConfig, Recipe, load_recipe, recipe_digest, resolved
+from cake_edge.samplers import CakeConfig, CakePaperConfig
+from cake_edge.settings import parse_toml, settings_from_dict
+from cake_edge.students import StudentConfig
+from cake_edge.teachers.config import TeacherConfig
+from exporters.latency.harness import LatencyConfig
+from exporters.quantize import QuantizeConfig
+
+RECIPE = """
+name = "tiny"
+seed = 3
+
+[teacher]
+reference = "weights/teacher.safetensors"
+arch = "test_resnet"
+
+[synthesis]
+count = 128
+settings = { steps = 8, images_per_shard = 64 }
+
+[student]
+name = "test_efficientnet"
+arguments = { act_layer = "relu" }
+
+[quantize]
+targets = ["ort-x86"]
+
+[evaluate]
+data = "real.npz"
+
+[bench]
+threads = 2
+min_count = 7
+
+[budget.smoke]
+seed = 4
+synthesis.count = 16
+synthesis.settings.snapshots = 1
+bench.min_count = 3
+
+[budget.paper.synthesis]
+sampler = "cake-paper"
+settings = { steps = 2 }
+
+[budget.other.student]
+name = "test_resnet"
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "recipe.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_recipe_becomes_the_settings_of_every_stage(write: Callable[[str], Path]) -> None:
+    path = write(RECIPE)
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.seed, recipe.threads) == ("tiny", 3, 2)
+    assert recipe.teacher.arch == "test_resnet"
+    assert recipe.synthesis.count == 128
+    assert recipe.synthesis.settings == CakeConfig(steps=8, images_per_shard=64)
+    assert recipe.student.arguments == {"act_layer": "relu"}
+    assert recipe.distill == DistillConfig()
+    assert recipe.quantize == QuantizeConfig()
+    assert recipe.bench == LatencyConfig(min_count=7)
+    assert recipe.targets == ("ort-x86",)
+
+
+def test_paths_are_read_from_the_folder_of_the_recipe(write: Callable[[str], Path]) -> None:
+    path = write(RECIPE)
+    recipe = load_recipe(path)
+    assert Path(recipe.teacher.reference) == path.parent / "weights" / "teacher.safetensors"
+    assert recipe.evaluation.data == str(path.parent / "real.npz")
+    absolute = load_recipe(write(RECIPE.replace("weights/teacher", "/weights/teacher")))
+    assert absolute.teacher.reference == "/weights/teacher.safetensors"
+
+
+@pytest.mark.parametrize("reference", ["timm:resnet18", "embedded", "package:a_b/c.pth"])
+def test_a_reference_that_is_no_path_stays_as_it_is(
+    write: Callable[[str], Path], reference: str
+) -> None:
+    text = RECIPE.replace("weights/teacher.safetensors", reference)
+    assert load_recipe(write(text)).teacher.reference == reference
+
+
+def test_a_budget_lays_its_values_over_the_recipe(write: Callable[[str], Path]) -> None:
+    recipe = load_recipe(write(RECIPE), budget="smoke")
+    assert (recipe.seed, recipe.synthesis.count, recipe.bench.min_count) == (4, 16, 3)
+    assert recipe.synthesis.settings == CakeConfig(steps=8, images_per_shard=64, snapshots=1)
+    assert recipe.threads == 2
+
+
+def test_settings_do_not_outlive_what_they_were_settings_of(write: Callable[[str], Path]) -> None:
+    recipe = load_recipe(write(RECIPE), budget="paper")
+    assert recipe.synthesis.settings == CakePaperConfig(steps=2)
+    recipe = load_recipe(write(RECIPE), budget="other")
+    assert recipe.student == StudentConfig(name="test_resnet")
+
+
+@pytest.mark.parametrize(
+    ("change", "budget", "words"),
+    [
+        (("", ""), "smok", ["no budget 'smok'", "did you mean smoke?", "smoke, paper, other"]),
+        (("seed = 3", "sede = 3"), None, ["recipe.toml: sede is unknown", "did you mean seed"]),
+        (("count = 128", "count = 'many'"), None, ["recipe.toml: synthesis.count is 'many'"]),
+        (("count = 128", "count = 0"), None, ["recipe.toml: count is 0", "at least 1"]),
+        (("steps = 8", "stepz = 8"), None, ["synthesis.settings.stepz is unknown", "steps"]),
+        (("steps = 8", "steps = 0"), None, ["synthesis.settings: steps is 0"]),
+        (("count = 128", "count = 1\nsampler = 'cakes'"), None, ["'cakes'", "did you mean cake"]),
+        (("arch =", "archi ="), None, ["recipe.toml: teacher.archi is unknown", "arch"]),
+        (("min_count = 7", "mincount = 7"), None, ["bench.mincount is unknown", "min_count"]),
+        (("threads = 2", "threads = 0"), None, ["bench.threads is 0"]),
+        (("threads = 2", "threads = true"), None, ["bench.threads is true", "whole number"]),
+        (("[student]", "[students]"), None, ["students is unknown", "did you mean student"]),
+        (('name = "tiny"', ""), None, ["recipe.toml: name is missing"]),
+        (('"ort-x86"', '"ort-x68"'), None, ["'ort-x68'", "did you mean ort-x86"]),
+        (('"ort-x86"', ""), None, ["quantize.targets is empty", "ort-x86"]),
+        (('"ort-x86"', '"ort-x86", "ort-x86"'), None, ["name each target once"]),
+        (('data = "real.npz"', "limit = 0"), None, ["recipe.toml: evaluate: limit is 0"]),
+        (("seed = 3", "seed = -3"), None, ["recipe.toml: seed is -3"]),
+        (("seed = 3", "seed = = 3"), None, ["recipe.toml is not valid TOML", "line 3"]),
+        (("[budget.smoke]", "[budget]\nx = 1\n[budget.smoke]"), "x", ["[budget.NAME"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_its_place(
+    write: Callable[[str], Path], change: tuple[str, str], budget: str | None, words: list[str]
+) -> None:
+    assert change[0] in RECIPE
+    path = write(RECIPE.replace(*change, 1) if change[0] else RECIPE)
+    with pytest.raises(UsageMistake) as caught:
+        load_recipe(path, budget=budget)
+    message = str(caught.value)
+    for word in words:
+        assert word in message
+    assert message.count(str(path)) == 1
+    assert "\n" not in message
+
+
+def test_a_recipe_without_budgets_says_so(write: Callable[[str], Path]) -> None:
+    with pytest.raises(UsageMistake, match="it has none"):
+        load_recipe(write(RECIPE.partition("[budget")[0]), budget="smoke")
+
+
+def test_a_missing_or_unreadable_recipe_is_a_usage_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageMistake, match="there is no recipe"):
+        load_recipe(tmp_path / "none.toml")
+    with pytest.raises(UsageMistake, match="cannot be read"):
+        load_recipe(tmp_path)
+
+
+def test_distill_takes_a_preset_with_changes(write: Callable[[str], Path]) -> None:
+    paper = RECIPE + "[distill]\npreset = 'cake-paper'\nsteps = 9\n"
+    assert load_recipe(write(paper)).distill == replace(DISTILL_PRESETS["cake-paper"], steps=9)
+    with pytest.raises(UsageMistake, match=r"distill\.preset is 'paper'.*allowed: cake, cake-paper"):
+        load_recipe(write(paper.replace("cake-paper'", "paper'")))
+
+
+def test_resolved_has_every_default_and_is_a_recipe_again(write: Callable[[str], Path]) -> None:
+    values = resolved(load_recipe(write(RECIPE)))
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert values["synthesis"]["settings"]["oversample"] == CakeConfig().oversample
+    assert values["bench"]["threads"] == 2
+    for config, table in (
+        (TeacherConfig, "teacher"),
+        (StudentConfig, "student"),
+        (DistillConfig, "distill"),
+        (EvaluationConfig, "evaluate"),
+    ):
+        settings_from_dict(config, values[table], table)
+
+
+def test_the_digest_follows_what_is_computed_and_not_where_files_lie(
+    write: Callable[[str], Path], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write(RECIPE))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.toml").write_text(RECIPE, encoding="utf-8")
+    assert recipe_digest(load_recipe(elsewhere / "other.toml")) == recipe_digest(recipe)
+    assert recipe_digest(replace(recipe, seed=9)) != recipe_digest(recipe)
+    assert recipe_digest(load_recipe(write(RECIPE), budget="smoke")) != recipe_digest(recipe)
+
+
+def shipped(root: Path) -> list[tuple[Path, str | None]]:
+    found: list[tuple[Path, str | None]] = []
+    for path in sorted((root / "recipes").glob("*.toml")):
+        budgets = parse_toml(path.read_text(encoding="utf-8"), path.name).get("budget", {})
+        found += [(path, None), *((path, budget) for budget in budgets)]
+    return found
+
+
+def test_every_shipped_recipe_is_valid_with_every_budget(root: Path) -> None:
+    pairs = shipped(root)
+    assert (root / "recipes" / "efficientnet-lite0.toml", "smoke") in pairs
+    for path, budget in pairs:
+        recipe = load_recipe(path, budget=budget)
+        assert recipe.name == path.stem
+        assert recipe.evaluation.data is None, "real images are named on the command line"
+
+
+def documented(text: str, table: str) -> set[str]:
+    """Keys in the first column of the table under a heading."""
+    section = text.split(f"## `[{table}]`")[1].split("\n## ")[0]
+    return {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
+
+
+def test_the_documentation_has_every_key(root: Path) -> None:
+    text = (root / "docs" / "recipes.md").read_text(encoding="utf-8")
+    tables: dict[str, tuple[set[str], Any]] = {
+        "teacher": (set(), TeacherConfig),
+        "synthesis.settings": (set(), CakeConfig),
+        "student": (set(), StudentConfig),
+        "distill": ({"preset"}, DistillConfig),
+        "quantize": ({"targets"}, QuantizeConfig),
+        "evaluate": (set(), EvaluationConfig),
+        "bench": ({"threads"}, LatencyConfig),
+    }
+    for table, (more, config) in tables.items():
+        assert documented(text, table) == more | {field.name for field in fields(config)}, table
+    assert documented(text, "synthesis") == {"sampler", "count", "settings"}
+    assert {f.name for f in fields(Recipe)} >= {"name", "seed", "targets", "threads"}
