@@ -1,0 +1,408 @@
+"""Accuracy on real images: the one place of the package that reads a data set.
+
+Needs numpy and Pillow alone, so that it also runs on a device. Every share is in percent.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cake_edge.errors import ArtifactError, DatasetError, NumericsError, UsageMistake
+from cake_edge.progress import Progress, silent
+from cake_edge.spec import ImageSpec
+
+__all__ = ["Dataset", "Evaluation", "Infer", "evaluate", "evaluate_many", "open_dataset"]
+
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+Infer = Callable[[Floats], Floats]
+"""Takes normalised images [N, C, H, W] to logits [N, classes]."""
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's word for the images of a classifier with that many channels."""
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+Z95 = 1.959963984540054
+"""Quantile of the normal distribution behind a 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Labelled images, each decoded when its turn comes."""
+
+    path: Path
+    """The folder or file they are from."""
+    spec: ImageSpec
+    """What the classifier expects; images are handed out in its normalised space."""
+    labels: npt.NDArray[np.int64]
+    """[N], the class index of each image."""
+    read: Callable[[int], Image.Image | Pixels]
+    """Returns the n-th image of the source: a picture, or pixels [H, W, C] of the right shape."""
+    order: npt.NDArray[np.int64]
+    """[N], the place in the source of each image."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def limited(self, count: int | None) -> Dataset:
+        """Returns at most `count` images, evenly spread over the whole: a folder is by class."""
+        if count is None or count >= len(self):
+            return self
+        if count < 1:
+            raise UsageMistake(f"the limit is {count}; it must be at least 1")
+        chosen = np.arange(count) * len(self) // count
+        return replace(self, labels=self.labels[chosen], order=self.order[chosen])
+
+    def batches(self, size: int) -> Iterator[tuple[Floats, npt.NDArray[np.int64]]]:
+        """Yields normalised images [N, C, H, W] and labels [N], N at most `size`, in order.
+
+        Raises:
+            DatasetError: an image cannot be read; the message names it.
+        """
+        if size < 1:
+            raise UsageMistake(f"the batch is {size}; it must be at least 1")
+        for start in range(0, len(self), size):
+            places = self.order[start : start + size]
+            pixels = np.stack([_fitted(self.read(int(place)), self.spec) for place in places])
+            images = pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+            yield self.spec.normalise(images), self.labels[start : start + size]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a model does on a data set."""
+
+    top1: float
+    """Percent of images whose highest logit is the label's."""
+    top5: float
+    """Percent of images whose label is among the five highest logits; of fewer classes, all."""
+    interval95: tuple[float, float]
+    """Wilson's 95 % interval of top1, in percent."""
+    agreement: float | None
+    """Percent of images with the same highest logit as the reference model, if there is one."""
+    n: int
+    """Number of images."""
+    seconds: float
+    """Time spent in the model; decoding is not counted."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "interval95": list(self.interval95),
+            "agreement": self.agreement,
+            "n": self.n,
+            "seconds": self.seconds,
+        }
+
+
+def evaluate(
+    infer: Infer,
+    dataset: Dataset,
+    *,
+    batch: int = 64,
+    against: Infer | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Measures one model, and where `against` is given how often the two agree.
+
+    Raises:
+        DatasetError: an image cannot be read.
+        ArtifactError: the logits have another shape than [N, classes].
+        NumericsError: a logit is NaN.
+    """
+    infers = {"the model": infer}
+    if against is None:
+        return evaluate_many(infers, dataset, batch=batch, progress=progress)["the model"]
+    infers["the reference"] = against
+    return evaluate_many(
+        infers, dataset, reference="the reference", batch=batch, progress=progress
+    )["the model"]
+
+
+def evaluate_many(
+    infers: Mapping[str, Infer],
+    dataset: Dataset,
+    *,
+    reference: str | None = None,
+    batch: int = 64,
+    progress: Progress = silent,
+) -> dict[str, Evaluation]:
+    """Measures several models with equal input in one pass: each image is decoded once.
+
+    Args:
+        infers: the models by name.
+        dataset: opened with the spec that all of them share.
+        reference: name of the model that the others' agreement is with.
+        batch: images a call.
+        progress: told after every batch.
+
+    Raises:
+        DatasetError: an image cannot be read.
+        ArtifactError: the logits have another shape than [N, classes].
+        NumericsError: a logit is NaN.
+    """
+    if reference is not None and reference not in infers:
+        raise UsageMistake(f"no model {reference!r} to compare with among {', '.join(infers)}")
+    ranks: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in infers}
+    seconds = dict.fromkeys(infers, 0.0)
+    done = 0
+    for images, labels in dataset.batches(batch):
+        for name, infer in infers.items():
+            started = time.perf_counter()
+            logits = infer(images)
+            seconds[name] += time.perf_counter() - started
+            _check(name, logits, len(labels), dataset.spec.classes, done)
+            ranks[name].append(np.argsort(-logits, axis=1, kind="stable")[:, :5])
+        done += len(labels)
+        progress("evaluate", done, len(dataset))
+    best = {name: np.concatenate(found) for name, found in ranks.items()}
+    compared = best[reference][:, 0] if reference is not None else None
+    return {
+        name: _evaluation(found, dataset.labels, compared, seconds[name])
+        for name, found in best.items()
+    }
+
+
+def _evaluation(
+    best: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    compared: npt.NDArray[np.int64] | None,
+    seconds: float,
+) -> Evaluation:
+    hits = best == labels[:, None]
+    right = int(hits[:, 0].sum())
+    return Evaluation(
+        top1=100.0 * right / len(labels),
+        top5=100.0 * int(hits.any(axis=1).sum()) / len(labels),
+        interval95=wilson_interval(right, len(labels)),
+        agreement=None if compared is None else 100.0 * float((best[:, 0] == compared).mean()),
+        n=len(labels),
+        seconds=seconds,
+    )
+
+
+def _check(name: str, logits: Floats, count: int, classes: int, before: int) -> None:
+    if logits.shape != (count, classes):
+        raise ArtifactError(
+            f"{name} answers {count} images with an array of shape {list(logits.shape)}, "
+            f"not with logits of shape [{count}, {classes}]"
+        )
+    bad = np.flatnonzero(np.isnan(logits).any(axis=1))
+    if bad.size:
+        raise NumericsError(
+            f"{name} answers image {before + int(bad[0])} with NaN; its weights, or the "
+            "preprocessing it was exported with, are wrong"
+        )
+
+
+def wilson_interval(right: int, total: int) -> tuple[float, float]:
+    """Returns Wilson's 95 % score interval of a share, in percent (Wilson 1927)."""
+    share, z2 = right / total, Z95**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return 100.0 * max(0.0, middle - half), 100.0 * min(1.0, middle + half)
+
+
+def open_dataset(path: Path, spec: ImageSpec) -> Dataset:
+    """Opens an image folder or an npz file for a classifier.
+
+    A folder has one folder a class, named by the class index (leading zeros allowed), or by the
+    names in a `classes.txt` beside them, whose n-th line, from zero, names the folder of class n.
+    An npz has `images` uint8 [N, H, W] or [N, H, W, C], and `labels` [N].
+
+    Images of another size are resized so that spec.crop of the shorter side is left, and cropped
+    in the middle; those of an npz with the right size are used as they are.
+
+    Raises:
+        DatasetError: there is nothing to read, or it does not fit the classifier.
+    """
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; give an image folder or an npz file")
+    found = _open_folder(path, spec) if path.is_dir() else _open_npz(path, spec)
+    if not len(found):
+        raise DatasetError(f"{path} holds no images; give an image folder or an npz file")
+    lowest, highest = int(found.labels.min()), int(found.labels.max())
+    if lowest < 0 or highest >= spec.classes:
+        raise DatasetError(
+            f"{path} has labels from {lowest} to {highest}, but the model tells "
+            f"{spec.classes} classes apart (0 to {spec.classes - 1}); "
+            "give the data it was trained for, labelled by logit index"
+        )
+    return found
+
+
+def _open_folder(path: Path, spec: ImageSpec) -> Dataset:
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, folder in _class_folders(path, spec):
+        inside = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
+        files += inside
+        labels += [label] * len(inside)
+
+    def read(place: int) -> Image.Image:
+        return _decode(files[place])
+
+    if spec.channels not in MODES:
+        raise DatasetError(
+            f"{path}: image files have 1 or 3 channels, but the model takes {spec.channels}; "
+            "give an npz with its channels"
+        )
+    return _dataset(path, spec, labels, read)
+
+
+def _dataset(path: Path, spec: ImageSpec, labels: Any, read: Callable[[int], Any]) -> Dataset:
+    indices = np.asarray(labels, dtype=np.int64)
+    return Dataset(path=path, spec=spec, labels=indices, read=read, order=np.arange(len(indices)))
+
+
+def _class_folders(path: Path, spec: ImageSpec) -> list[tuple[int, Path]]:
+    """Returns (class index, folder), by index."""
+    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise DatasetError(
+            f"{path} has no folders of classes; put the images of class 0 into {path / '0'}, "
+            "and so on"
+        )
+    listed = path / "classes.txt"
+    if listed.is_file():
+        index = _read_classes(listed, spec)
+        unknown = [folder.name for folder in folders if folder.name not in index]
+        if unknown:
+            raise DatasetError(f"{listed} does not name the folder {unknown[0]!r}; add its line")
+        return sorted((index[folder.name], folder) for folder in folders)
+    strange = [folder.name for folder in folders if not folder.name.isdecimal()]
+    if strange:
+        raise DatasetError(
+            f"the folder {strange[0]!r} in {path} is not a class index; rename the folders to "
+            f"0, 1, …, or write {listed} with one folder name a line, in logit order"
+        )
+    return sorted((int(folder.name), folder) for folder in folders)
+
+
+def _read_classes(listed: Path, spec: ImageSpec) -> dict[str, int]:
+    try:
+        names = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{listed} is not readable as text: {error}") from error
+    while names and not names[-1]:
+        names.pop()
+    if len(names) != spec.classes:
+        raise DatasetError(
+            f"{listed} names {len(names)} classes, but the model tells {spec.classes} apart; "
+            "give one folder name a line, in logit order"
+        )
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DatasetError(f"{listed} names {twice!r} twice; every class has one line")
+    return {name: number for number, name in enumerate(names)}
+
+
+def _decode(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as stream:
+            image: Image.Image = stream.copy()
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DatasetError(
+            f"{file} cannot be read as an image ({error}); replace or remove it"
+        ) from error
+    return image
+
+
+def _open_npz(path: Path, spec: ImageSpec) -> Dataset:
+    images, labels = _read_npz(path)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise DatasetError(
+            f"{path}: images are {images.dtype} of shape {list(images.shape)}; "
+            "give uint8 [N, H, W] or [N, H, W, C]"
+        )
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise DatasetError(
+            f"{path}: labels are {labels.dtype} of shape {list(labels.shape)} for {len(images)} "
+            "images; give one whole number an image"
+        )
+    channels = images.shape[3]
+    if channels != spec.channels and not {channels, spec.channels} <= set(MODES):
+        raise DatasetError(
+            f"{path}: images have {channels} channels, and the model takes {spec.channels}; "
+            "only 1 and 3 can be converted"
+        )
+    right_size = images.shape[1:3] == (spec.height, spec.width)
+    if not right_size and channels not in MODES:
+        raise DatasetError(
+            f"{path}: images are {list(images.shape[1:3])} and the model takes "
+            f"{[spec.height, spec.width]}; only those of 1 or 3 channels can be resized"
+        )
+
+    def read(place: int) -> Image.Image | Pixels:
+        pixels: Pixels = images[place]
+        if right_size and channels == spec.channels:
+            return pixels
+        image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        return _pixels(image, spec) if right_size else image
+
+    return _dataset(path, spec, labels, read)
+
+
+def _read_npz(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["images"], stored["labels"]
+    except KeyError as error:
+        raise DatasetError(f"{path} must hold `images` and `labels`: {error.args[0]}") from error
+    except Exception as error:
+        raise DatasetError(
+            f"{path} is neither an image folder nor a readable npz file ({error}); "
+            "give images uint8 [N, H, W(, C)] and labels"
+        ) from error
+
+
+def _fitted(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
+    """Returns pixels [H, W, C] of the spec's shape."""
+    if not isinstance(image, Image.Image):
+        return image
+    if image.size != (spec.width, spec.height) or spec.crop < 1:
+        image = _resized(image.convert(MODES[spec.channels]), spec)
+    return _pixels(image, spec)
+
+
+def _pixels(image: Image.Image, spec: ImageSpec) -> Pixels:
+    """Converts between grey and colour, and gives [H, W, C]."""
+    pixels = np.asarray(image.convert(MODES[spec.channels]), dtype=np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _resized(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    """Resizes to the crop's size over spec.crop, the ratio kept, and takes the middle.
+
+    The arithmetic is that of torchvision's Resize and CenterCrop, by which published accuracies
+    are measured.
+    """
+    width, height = math.floor(spec.width / spec.crop), math.floor(spec.height / spec.crop)
+    if width * image.height >= height * image.width:
+        height = int(width * image.height / image.width)
+    else:
+        width = int(height * image.width / image.height)
+    resized: Image.Image = image.resize((width, height), FILTERS[spec.interpolation])
+    left = round((width - spec.width) / 2)
+    top = round((height - spec.height) / 2)
+    return resized.crop((left, top, left + spec.width, top + spec.height))
