@@ -1,0 +1,302 @@
+"""What `report.json` holds: the format, and the check that a report keeps it.
+
+Version 1. Fields may be added; none is renamed or given another meaning without a new version.
+A share is a number from 0 to 1; what was not measured is null. Paths are relative to the folder of
+the report and stay inside it, so that the folder can be moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, TypedDict, cast
+
+from cake_edge.errors import ArtifactError
+from exporters.report.checks import check
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "DataFree",
+    "Distill",
+    "Environment",
+    "Latency",
+    "Manifest",
+    "Model",
+    "Picture",
+    "Pool",
+    "Report",
+    "Stage",
+    "build_report",
+    "validate",
+]
+
+SCHEMA_VERSION = 1
+
+
+class Manifest(TypedDict):
+    """How to make the same again."""
+
+    command: str
+    """The command line."""
+    seed: int
+    """Source of all randomness."""
+
+
+class Stage(TypedDict):
+    """What one stage cost."""
+
+    name: str
+    """A word such as synthesize."""
+    seconds: float
+    """Wall time; of the run that did the work, where this run found it done."""
+    peak_memory_bytes: int | None
+    """Largest resident memory while it ran."""
+    skipped: bool
+    """The stage's result was found by hash and not made again."""
+
+
+class _LatencyCore(TypedDict):
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+
+
+class Latency(_LatencyCore, total=False):
+    """Milliseconds a call; `LatencyResult.to_dict()` writes it."""
+
+    mean: float
+    std: float
+    cv: float
+    """std / mean."""
+    min: float
+    max: float
+    n_samples: int
+    p99_reliable: bool
+    unstable: bool
+    spread: float | None
+    first: float
+    warmup_mean: float
+    batch: int
+    """Images a call."""
+    images_per_second: float
+
+
+class Ratio(TypedDict):
+    """A paired comparison, with its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class _ModelCore(TypedDict):
+    role: str
+    """teacher or student."""
+    precision: str
+    """fp32, int8, …"""
+    target: str | None
+    """What the file was made for, such as ort-x86; null for any runtime."""
+    path: str
+    bytes: int
+    parameters: int | None
+    top1: float | None
+    """Share of evaluation images whose label has the largest logit."""
+    top5: float | None
+    """Share of evaluation images whose label is among the five largest logits."""
+    agreement: float | None
+    """Share of evaluation images on which this model and the teacher name one class."""
+    latency_ms: Latency | None
+    n: int | None
+    """Evaluation images."""
+    sha256: str
+
+
+class Model(_ModelCore, total=False):
+    """One model file and what was measured of it."""
+
+    architecture: str
+    speedup: Ratio | None
+    """How many times faster than the first model, paired over interleaved rounds."""
+
+
+class Picture(TypedDict):
+    """A PNG to show."""
+
+    title: str
+    file: str
+
+
+class Pool(TypedDict, total=False):
+    """What the synthetic images are like."""
+
+    images: int
+    classes_covered: int
+    label_entropy: float
+    """Entropy of the teacher's classes over the pool, in nats; ln(classes) at most."""
+    teacher_confidence: float
+    """Mean probability the teacher gives its own class."""
+    class_histogram: list[int]
+    """Images a class, by the teacher's class."""
+    labels: list[str] | None
+    """Class names in logit order."""
+
+
+class Distill(TypedDict, total=False):
+    """How the student was trained."""
+
+    student: str
+    steps: int
+    views: int
+    """Images seen, each view counted."""
+    loss: list[list[float]]
+    """[step, loss] in the order of steps."""
+    agreement_synthetic: float | None
+    """Share of held-out synthetic images on which student and teacher name one class."""
+
+
+class _EnvironmentCore(TypedDict):
+    versions: dict[str, str]
+    system: str
+    machine: str
+    processor: str
+    cpu_flags: list[str]
+    cores: int | None
+
+
+class Environment(_EnvironmentCore, total=False):
+    """The machine; `latency_environment()` writes it."""
+
+    memory_bytes: int
+    governor: str | None
+    threads: int
+    clock: str
+    """What a latency contains."""
+    load_before: float | None
+    load_after: float | None
+    warnings: list[str]
+
+
+class RealData(TypedDict):
+    """Real images that were read."""
+
+    stage: str
+    """The stage that read them."""
+    what: str
+    images: int
+
+
+class DataFree(TypedDict):
+    """What real data was read, and when."""
+
+    statement: str
+    reads: list[RealData]
+    """Empty where no real image was read."""
+
+
+class _ReportCore(TypedDict):
+    schema_version: int
+    manifest: Manifest
+    stages: list[Stage]
+    models: list[Model]
+    environment: Environment
+    data_free: DataFree
+    images: list[Picture]
+
+
+class Report(_ReportCore, total=False):
+    """The whole of `report.json`."""
+
+    pool: Pool
+    distill: Distill
+    quantize: dict[str, Any]
+
+
+SECTIONS = ("pool", "distill", "quantize")
+
+
+def build_report(
+    *,
+    manifest: Mapping[str, Any],
+    stages: Sequence[Mapping[str, Any]],
+    models: Sequence[Mapping[str, Any]],
+    environment: Mapping[str, Any],
+    data_free: Mapping[str, Any],
+    images: Sequence[Mapping[str, Any]] = (),
+    **sections: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Puts a report together and checks it; `pool`, `distill` and `quantize` are optional.
+
+    Raises:
+        ArtifactError: a field is missing, of another type, or out of range; named by its place.
+    """
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "manifest": dict(manifest),
+        "stages": [dict(stage) for stage in stages],
+        "models": [dict(model) for model in models],
+        "environment": dict(environment),
+        "data_free": dict(data_free),
+        "images": [dict(picture) for picture in images],
+        **{name: dict(value) for name, value in sections.items() if value is not None},
+    }
+    validate(report)
+    return report
+
+
+def validate(report: Mapping[str, Any]) -> Report:
+    """Checks a report against this version of the format and returns it, typed.
+
+    Raises:
+        ArtifactError: a field is missing, of another type, or out of range; named by its place.
+    """
+    version = report.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"schema_version is {version!r}; this version of cake-edge reads {SCHEMA_VERSION}"
+        )
+    check(report, Report, "")
+    checked = cast("Report", report)
+    _check_values(checked)
+    return checked
+
+
+def _check_values(report: Report) -> None:
+    for index, model in enumerate(report["models"]):
+        place = f"models[{index}]"
+        _inside(model["path"], f"{place}.path")
+        for name in ("top1", "top5", "agreement"):
+            _share(model.get(name), f"{place}.{name}")
+        _ordered(model["latency_ms"], f"{place}.latency_ms")
+        if model["bytes"] < 0:
+            raise ArtifactError(f"{place}.bytes is {model['bytes']}; it must be 0 or more")
+    for index, picture in enumerate(report["images"]):
+        _inside(picture["file"], f"images[{index}].file")
+    for index, point in enumerate(report.get("distill", {}).get("loss", [])):
+        if len(point) != 2:
+            raise ArtifactError(f"distill.loss[{index}] is {point}; it must be [step, loss]")
+    _share(report.get("pool", {}).get("teacher_confidence"), "pool.teacher_confidence")
+    _share(report.get("distill", {}).get("agreement_synthetic"), "distill.agreement_synthetic")
+
+
+def _share(value: object, place: str) -> None:
+    if isinstance(value, (int, float)) and not 0 <= value <= 1:
+        raise ArtifactError(f"{place} is {value}; it is a share and must lie in [0, 1]")
+
+
+def _ordered(latency: Latency | None, place: str) -> None:
+    if latency is None:
+        return
+    found = [latency["p50"], latency["p90"], latency["p95"], latency["p99"]]
+    if found != sorted(found) or found[0] < 0:
+        raise ArtifactError(
+            f"{place} has p50, p90, p95, p99 = {found}; they must not be negative or fall"
+        )
+
+
+def _inside(path: str, place: str) -> None:
+    given = PurePosixPath(path)
+    if not path or given.is_absolute() or ".." in given.parts:
+        raise ArtifactError(
+            f"{place} is {path!r}; it must be relative to the report's folder and stay inside it"
+        )

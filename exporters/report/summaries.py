@@ -1,0 +1,104 @@
+"""What the stages made, as names and values: the pool, the training, the quantization, the cost."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from exporters.report import words
+from exporters.report.schema import Report
+from exporters.report.story import Table
+
+__all__ = ["cost_facts", "distill_facts", "pool_facts", "quantize_facts", "stage_table"]
+
+Rows = list[tuple[str, str]]
+
+
+def pool_facts(report: Report) -> Rows:
+    """The synthetic images in numbers; empty without a pool."""
+    pool = report.get("pool")
+    if pool is None:
+        return []
+    rows: Rows = []
+    histogram = pool.get("class_histogram", [])
+    if "images" in pool:
+        rows.append(("Synthetic images", words.count(pool["images"])))
+    if "classes_covered" in pool:
+        of = f" of {words.count(len(histogram))}" if histogram else ""
+        rows.append(("Classes covered", words.count(pool["classes_covered"]) + of))
+    if "label_entropy" in pool:
+        most = f" of at most {math.log(len(histogram)):.2f}" if histogram else ""
+        rows.append(("Entropy of the classes", f"{pool['label_entropy']:.2f}{most} nats"))
+    if "teacher_confidence" in pool:
+        rows.append(("Teacher's mean confidence", words.percent(pool["teacher_confidence"])))
+    return rows
+
+
+def distill_facts(report: Report) -> Rows:
+    """The student's training in numbers; empty where there was none."""
+    distill = report.get("distill")
+    if distill is None:
+        return []
+    rows: Rows = []
+    if "student" in distill:
+        rows.append(("Student", distill["student"]))
+    if "steps" in distill:
+        rows.append(("Steps", words.count(distill["steps"])))
+    if "views" in distill:
+        rows.append(("Images seen, each view counted", words.count(distill["views"])))
+    if distill.get("loss"):
+        curve = distill["loss"]
+        rows.append(("Loss", f"{curve[0][1]:.3g} {words.ARROW} {curve[-1][1]:.3g}"))
+    agreement = distill.get("agreement_synthetic")
+    if agreement is not None:
+        rows.append(("Agreement on held-out synthetic images", words.percent(agreement)))
+    return rows
+
+
+def quantize_facts(report: Report) -> Rows:
+    """Whatever plain value the quantization reports; nested ones stay in the JSON."""
+    found = report.get("quantize", {})
+    return [
+        (name.replace("_", " ").capitalize(), _plain(value))
+        for name, value in found.items()
+        if isinstance(value, (str, int, float, bool))
+    ]
+
+
+def cost_facts(report: Report) -> Rows:
+    """What all stages cost together; empty without a stage."""
+    stages = report["stages"]
+    if not stages:
+        return []
+    done = [stage["seconds"] for stage in stages if not stage["skipped"]]
+    rows = [("This run", words.seconds(math.fsum(done)))]
+    if len(done) < len(stages):
+        everything = math.fsum(stage["seconds"] for stage in stages)
+        rows.append(("With what was found", words.seconds(everything)))
+    peaks = [stage["peak_memory_bytes"] for stage in stages]
+    known = [peak for peak in peaks if peak is not None]
+    if known:
+        rows.append(("Peak memory", words.size(max(known))))
+    return rows
+
+
+def stage_table(report: Report) -> Table:
+    """Time and memory, one row a stage."""
+    rows = tuple(
+        (
+            stage["name"],
+            words.seconds(stage["seconds"]),
+            words.UNKNOWN
+            if stage["peak_memory_bytes"] is None
+            else words.size(stage["peak_memory_bytes"]),
+            "found from an earlier run" if stage["skipped"] else "done",
+        )
+        for stage in report["stages"]
+    )
+    return Table(headers=("Stage", "Time", "Peak memory", "This run"), rows=rows)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
