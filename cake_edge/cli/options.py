@@ -285,7 +285,7 @@ def _teacher_config(reference: str | None, about: Mapping[str, Any]) -> Any:
         unused = [name for name, value in said.items() if idle.get(name) != value]
         if unused:
             words = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
-            raise click.UsageError(f"{words} say something of a teacher; name it with --teacher")
+            raise click.UsageError(f"{words}: given without a teacher; name one with --teacher")
         return None
     from cake_edge.teachers.config import TeacherConfig
 

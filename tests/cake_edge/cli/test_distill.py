@@ -1,0 +1,99 @@
+"""`cake-edge distill` trains a student on a pool of its own teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from cake_edge.checkpoint import load_checkpoint
+from cake_edge.provenance import sha256_file
+from cake_edge.students import STUDENTS
+
+Run = Callable[..., Result]
+STUDENT = ("--student", "resnet10t", "--student-arguments", "channels=[4, 4, 8, 8]",
+           "--student-arguments", "stem_width=4")  # fmt: skip
+SHORT = ("--set", "steps=3", "--set", "batch=4", "--workers", 1, "--device", "cpu")
+
+
+def test_a_student_is_written_that_names_what_it_was_made_from(
+    run: Run,
+    run_json: Callable[..., dict[str, Any]],
+    teacher_file: Path,
+    pool_folder: Path,
+    tmp_path: Path,
+) -> None:
+    words = ("distill", "--teacher", teacher_file, *STUDENT, "--pool", pool_folder, *SHORT)
+    out = tmp_path / "student.safetensors"
+    result = run(*words, "--seed", 2, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "3 steps, 12 views" in result.stdout
+    _, about = load_checkpoint(out)
+    assert about.architecture == "resnet10t"
+    assert about.arguments == {"channels": [4, 4, 8, 8], "stem_width": 4}
+    assert about.manifest["config"]["steps"] == 3
+    assert about.manifest["seed"] == 2
+    twin = run_json(*words, "--seed", 2, "--out", tmp_path / "twin.safetensors")
+    assert twin["sha256"] == sha256_file(out)
+
+
+def test_the_published_training_is_there_by_name(
+    run_json: Callable[..., dict[str, Any]], teacher_file: Path, pool_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "student.safetensors"
+    run_json("distill", "--teacher", teacher_file, *STUDENT, "--pool", pool_folder, *SHORT,
+             "--training", "cake-paper", "--out", out)  # fmt: skip
+    config = load_checkpoint(out)[1].manifest["config"]
+    assert (config["loss"], config["optimiser"], config["steps"]) == (
+        "soft-cross-entropy",
+        "sgd",
+        3,
+    )
+
+
+def test_help_names_every_student_preset(run: Run) -> None:
+    text = " ".join(run("distill", "--help").stdout.split())
+    for name in STUDENTS:
+        assert f"{name}, " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--student", "resnet10"), 2, "resnet10t"),
+        (("--set", "step=3"), 2, "--set.step is unknown (did you mean steps"),
+        (("--set", "loss=l2"), 2, "allowed: kl, soft-cross-entropy"),
+        (("--training", "caek"), 2, "did you mean cake"),
+        (("--pool", "nowhere"), 1, "nowhere is not a pool"),
+        (("--teacher", "timm:test_resnet", "--random-weights", "--preset", "imagenet",
+          "--input-size", "3,32,32", "--classes", "4"), 1, "made by another teacher"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_answered_in_a_sentence_and_writes_nothing(
+    run: Run,
+    teacher_file: Path,
+    pool_folder: Path,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    out = tmp_path / "student.safetensors"
+    given = ("--teacher", teacher_file, *STUDENT, "--pool", pool_folder, *SHORT, *words)
+    result = run("distill", *given, "--out", out)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_refused_before_any_work(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "student.safetensors"
+    out.write_bytes(b"mine")
+    result = run("distill", "--teacher", "missing.pt", "--student", "x", "--pool", "y",
+                 "--out", out)  # fmt: skip
+    assert result.exit_code == 1
+    assert f"{out} is a file already" in result.stderr
+    assert out.read_bytes() == b"mine"
