@@ -66,23 +66,33 @@ def import_faults(path: str, source: str) -> set[str]:
 
 def data_readers(path: str, source: str) -> set[str]:
     """The names of the file that read a data set; in the pipeline those outside its evaluation."""
-    tree = ast.parse(source)
+    tree, known = ast.parse(source), DATA_NAMES
     if path == "cake_edge/pipeline.py":
-        tree = Outside().visit(tree)
+        outside = Outside()
+        tree, known = outside.visit(tree), DATA_NAMES | outside.brought_in
     modules = imported(ast.unparse(tree))
     names = {
         ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Attribute, ast.Name))
     }
     ends = {".".join(name.split(".")[-n:]) for name in names | modules for n in (1, 2)}
-    return within(modules, *DATA_MODULES) | (ends & DATA_NAMES)
+    return within(modules, *DATA_MODULES) | (ends & known)
 
 
 class Outside(ast.NodeTransformer):
-    """Drops every function with "evaluate" in its name."""
+    """Drops every function with "evaluat" in its name, and the import of what it uses."""
+
+    def __init__(self) -> None:
+        self.brought_in: set[str] = set()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.generic_visit(node)
-        return ast.Pass() if "evaluate" in node.name else node
+        return ast.Pass() if "evaluat" in node.name else node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        if node.module != "cake_edge.evaluate":
+            return node
+        self.brought_in |= {alias.asname or alias.name for alias in node.names}
+        return ast.Pass()
 
 
 def modules_of(*places: str) -> list[str]:
@@ -121,7 +131,7 @@ def test_no_data_set_is_read_outside_evaluation(path):
 @pytest.mark.parametrize(
     ("source", "reader"),
     [
-        ("import torchvision.datasets", "torchvision"),
+        ("import torchvision.datasets", "torchvision.datasets"),
         ("from torchvision import datasets as d", "torchvision"),
         ("from timm.data import create_dataset as make", "create_dataset"),
         ("import timm\ntimm.data.create_loader(x)", "create_loader"),
@@ -136,9 +146,21 @@ def test_no_data_set_is_read_outside_evaluation(path):
 )
 def test_a_data_reader_is_found(source, reader):
     assert reader in data_readers("cake_edge/pool.py", source)
-    inside = "def _evaluate():\n" + "".join(f"    {line}\n" for line in source.splitlines())
-    assert data_readers("cake_edge/pipeline.py", inside) == set()
-    assert reader in data_readers("cake_edge/pipeline.py", source)
+
+
+@pytest.mark.parametrize(
+    ("source", "readers"),
+    [
+        ("from cake_edge.evaluate import a\ndef evaluate():\n    a()", set()),
+        ("from cake_edge.evaluate import a\ndef synthesize():\n    a()", {"a"}),
+        ("from cake_edge.evaluate import a as b\nb()", {"b"}),
+        ("class Job:\n    def evaluate(self):\n        np.load(x)", set()),
+        ("class Job:\n    def distill(self):\n        np.load(x)", {"np.load"}),
+        ("import torchvision", {"torchvision"}),
+    ],
+)
+def test_the_pipeline_reads_data_where_it_evaluates_alone(source, readers):
+    assert data_readers("cake_edge/pipeline.py", source) == readers
 
 
 def test_what_runs_on_a_device_loads_no_training_stack():
