@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cake_edge.errors import UsageMistake
+from cake_edge.progress import Progress, silent
 from exporters.latency import statistics
 from exporters.latency.statistics import Interval, Samples, Stability, Summary
 
@@ -33,7 +34,6 @@ __all__ = [
 ]
 
 Images = npt.NDArray[np.float32]
-Progress = Callable[[str, int, int, str], None]
 
 
 class Inference(Protocol):
@@ -140,7 +140,7 @@ def measure(
     sessions: Sequence[Inference],
     images: Sequence[Images],
     config: LatencyConfig,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[LatencyResult]:
     """Measures open models in turns; `images[i]`, [batch, C, H, W], goes to `sessions[i]`.
 
@@ -168,7 +168,7 @@ def paired_ratio(a: LatencyResult, b: LatencyResult, *, seed: int = 0) -> Interv
     return statistics.paired_ratio(a.rounds_ms, b.rounds_ms, seed=seed)
 
 
-def _take_turns(lanes: list[_Lane], config: LatencyConfig, progress: Progress | None) -> None:
+def _take_turns(lanes: list[_Lane], config: LatencyConfig, progress: Progress) -> None:
     random = np.random.default_rng(config.seed)
     target, limit = config.min_seconds * len(lanes), config.max_seconds * len(lanes)
     start, calls = time.perf_counter(), 0
@@ -178,8 +178,7 @@ def _take_turns(lanes: list[_Lane], config: LatencyConfig, progress: Progress | 
         calls += config.burst
         elapsed = time.perf_counter() - start
         share = min(calls / config.min_count, elapsed / target if target else 1.0)
-        if progress is not None:
-            progress("latency", min(int(100 * share), 100), 100, f"{calls} calls of each model")
+        progress("latency", min(int(100 * share), 100), 100, f"{calls} calls of each model")
         if share >= 1 or elapsed >= limit:
             return
 

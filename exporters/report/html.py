@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from exporters.report.story import (
     headline,
     latency_table,
     model_table,
+    remark,
     subtitle,
     title,
 )
@@ -31,6 +34,15 @@ __all__ = ["to_html"]
 PNG = b"\x89PNG\r\n\x1a\n"
 SMALL = 320
 """A picture narrower than this is enlarged with its pixels kept square."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mark:
+    """What a row of the models' table shows beside its cells."""
+
+    role: str = ""
+    beaten: bool = False
+    below: str = ""
 
 
 def to_html(report: Report, folder: Path) -> str:
@@ -80,17 +92,22 @@ def _figure(figure: Figure) -> str:
 
 def _models(report: Report) -> str:
     models = report["models"]
-    rows = [
-        (model["role"] if model["role"] in ("teacher", "student") else "", better is not None)
+    marks = [
+        _Mark(
+            role=model["role"] if model["role"] in ("teacher", "student") else "",
+            beaten=better is not None,
+            below=", ".join(filter(None, (model.get("architecture"), remark(models, better)))),
+        )
         for model, better in zip(models, dominators(models), strict=True)
     ]
+    table = model_table(report).without("Network", "Remark")
     pictures = _columns(
         _chart(plots.pareto(models), "A bubble's area is the size of the file. Dashed: dominated."),
         _chart(plots.latency_bars(models), "The bar ends at the median, the line at p99."),
     )
     latency = latency_table(report)
     detail = f"<h3>Latency, ms a call</h3>\n{_table(latency)}" if latency.rows else ""
-    return _section("Models", _table(model_table(report), rows) + pictures + detail)
+    return _section("Models", _table(table, marks) + pictures + detail)
 
 
 def _notes(report: Report) -> str:
@@ -180,34 +197,28 @@ def _code(value: str) -> str:
     return f"<code>{escape(value)}</code>"
 
 
-def _table(table: Table, rows: list[tuple[str, bool]] | None = None) -> str:
-    """Draws a table; `rows` gives each row a role's dot and says whether it is dominated."""
-    numbers = {i for i in range(1, len(table.headers)) if _numeric(table, i)}
+def _table(table: Table, marks: Sequence[_Mark] | None = None) -> str:
+    """Draws a table; on a narrow screen each row becomes a card, its cells named by `data-name`."""
+    numbers = table.numbers()
     head = "".join(
-        f'<th scope="col"{_number(i in numbers)}>{escape(name)}</th>'
-        for i, name in enumerate(table.headers)
+        f'<th scope="col"{_number(numeric)}>{escape(name)}</th>'
+        for name, numeric in zip(table.headers, numbers, strict=True)
     )
     body = []
-    for index, row in enumerate(table.rows):
-        role, beaten = rows[index] if rows else ("", False)
-        dot = f'<span class="dot {role}"></span>' if role else ""
+    for row, mark in zip(table.rows, marks or [_Mark()] * len(table.rows), strict=True):
         cells = "".join(
-            f'<td data-name="{escape(table.headers[i])}"{_number(i in numbers)}>{escape(cell)}</td>'
-            for i, cell in enumerate(row)
-            if i > 0
+            f'<td data-name="{escape(name)}"{_number(numeric)}>{escape(cell)}</td>'
+            for name, numeric, cell in list(zip(table.headers, numbers, row, strict=True))[1:]
         )
-        mark = ' class="beaten"' if beaten else ""
-        body.append(f'<tr{mark}><th scope="row">{dot}{escape(row[0])}</th>{cells}</tr>\n')
+        dot = f'<span class="dot {mark.role}"></span>' if mark.role else ""
+        below = f"<small>{escape(mark.below)}</small>" if mark.below else ""
+        faded = ' class="beaten"' if mark.beaten else ""
+        body.append(f'<tr{faded}><th scope="row">{dot}{escape(row[0])}{below}</th>{cells}</tr>\n')
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(body)}</tbody>\n</table>\n"
 
 
 def _number(numeric: bool) -> str:
     return ' class="number"' if numeric else ""
-
-
-def _numeric(table: Table, index: int) -> bool:
-    cells = [row[index] for row in table.rows if row[index] and row[index] != words.UNKNOWN]
-    return bool(cells) and all(cell[0].isdigit() for cell in cells)
 
 
 def _picture(picture: Picture, folder: Path) -> str:

@@ -64,18 +64,12 @@ def _real_data(report: Report) -> str:
 
 
 def _table(table: Table) -> str:
-    numbers = {index for index in range(1, len(table.headers)) if _numeric(table, index)}
-    rule = ["---:" if index in numbers else "---" for index in range(len(table.headers))]
+    rule = ["---:" if numeric else "---" for numeric in table.numbers()]
     rows = [table.headers, tuple(rule), *table.rows]
     return "\n".join(
         "| " + " | ".join(cell if row is rows[1] else _text(cell) for cell in row) + " |"
         for row in rows
     )
-
-
-def _numeric(table: Table, index: int) -> bool:
-    cells = [row[index] for row in table.rows if row[index] and row[index] != words.UNKNOWN]
-    return bool(cells) and all(cell[0].isdigit() for cell in cells)
 
 
 def _list(rows: list[tuple[str, str]]) -> list[str]:

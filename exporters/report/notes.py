@@ -10,8 +10,8 @@ from exporters.report.story import LARGE_DROP, model_name
 
 __all__ = ["notes"]
 
-INT8_DROP = 0.005
-"""A loss of top-1 by quantization that is worth saying."""
+INT8_DROP = 0.5
+"""Points of top-1 lost by quantization that are worth saying."""
 
 
 def notes(report: Report) -> list[str]:
@@ -50,7 +50,7 @@ def _accuracy(models: list[Model]) -> list[str]:
         top1 = model["top1"]
         if model["role"] == "student" and top1 is not None and teacher - top1 > LARGE_DROP:
             said.append(
-                f"{model_name(model)} is {100 * (teacher - top1):.1f} points below the teacher: "
+                f"{model_name(model)} is {teacher - top1:.1f} points below the teacher: "
                 "a larger budget (more images, more steps) or a larger student is needed before "
                 "it can replace it"
             )
@@ -75,9 +75,7 @@ def _int8(models: list[Model]) -> list[str]:
         if model["top1"] is not None and full["top1"] is not None:
             drop = full["top1"] - model["top1"]
             if drop > INT8_DROP:
-                said.append(
-                    f"{model_name(model)} is {100 * drop:.1f} points below {model_name(full)}"
-                )
+                said.append(f"{model_name(model)} is {drop:.1f} points below {model_name(full)}")
     return said
 
 

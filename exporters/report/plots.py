@@ -47,11 +47,11 @@ def pareto(models: Sequence[Model]) -> str | None:
     canvas, area = Canvas(WIDTH, height), Box(52, 14, WIDTH - 10, height - 46)
     times = [latency["p50"] for _, latency, _, _ in shown]
     x = _horizontal(canvas, area, times, "median latency, ms (left is better)")
-    y = _vertical(canvas, area, [100 * top1 for _, _, top1, _ in shown], "%")
+    y = _vertical(canvas, area, [top1 for _, _, top1, _ in shown], "%")
     canvas.text(area.left + 6, area.top + 12, "top-1 (up is better)", css="tick")
     largest = max(model["bytes"] for model, _, _, _ in shown) or 1
     bubbles = [
-        (x(latency["p50"]), y(100 * top1), max(5.0, 24 * math.sqrt(model["bytes"] / largest)))
+        (x(latency["p50"]), y(top1), max(5.0, 24 * math.sqrt(model["bytes"] / largest)))
         for model, latency, top1, _ in shown
     ]
     # Large bubbles first, so that none hides a smaller one.

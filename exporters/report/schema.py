@@ -1,12 +1,14 @@
 """What `report.json` holds: the format, and the check that a report keeps it.
 
 Version 1. Fields may be added; none is renamed or given another meaning without a new version.
-A share is a number from 0 to 1; what was not measured is null. Paths are relative to the folder of
+Top-1, top-5, agreement and `agreement_synthetic` are in percent; what is called a share is from 0
+to 1; what was not measured is null. Paths are relative to the folder of
 the report and stay inside it, so that the folder can be moved.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypedDict, cast
@@ -101,11 +103,11 @@ class _ModelCore(TypedDict):
     bytes: int
     parameters: int | None
     top1: float | None
-    """Share of evaluation images whose label has the largest logit."""
+    """Percent of evaluation images whose label has the largest logit."""
     top5: float | None
-    """Share of evaluation images whose label is among the five largest logits."""
+    """Percent of evaluation images whose label is among the five largest logits."""
     agreement: float | None
-    """Share of evaluation images on which this model and the teacher name one class."""
+    """Percent of evaluation images on which this model and the teacher name one class."""
     latency_ms: Latency | None
     n: int | None
     """Evaluation images."""
@@ -116,6 +118,8 @@ class Model(_ModelCore, total=False):
     """One model file and what was measured of it."""
 
     architecture: str
+    interval95: list[float] | None
+    """95 % interval of top1, in percent: low and high."""
     speedup: Ratio | None
     """How many times faster than the first model, paired over interleaved rounds."""
 
@@ -132,10 +136,14 @@ class Pool(TypedDict, total=False):
 
     images: int
     classes_covered: int
+    pushed: int
+    """Images that were optimised; the others are the prior's."""
+    hit_rate: float | None
+    """Share of pushed images that the teacher sees as their target."""
     label_entropy: float
-    """Entropy of the teacher's classes over the pool, in nats; ln(classes) at most."""
+    """Entropy of the class histogram, as a share of an even one's."""
     teacher_confidence: float
-    """Mean probability the teacher gives its own class."""
+    """Mean of the teacher's highest probability, a share."""
     class_histogram: list[int]
     """Images a class, by the teacher's class."""
     labels: list[str] | None
@@ -152,7 +160,36 @@ class Distill(TypedDict, total=False):
     loss: list[list[float]]
     """[step, loss] in the order of steps."""
     agreement_synthetic: float | None
-    """Share of held-out synthetic images on which student and teacher name one class."""
+    """Percent of synthetic images not trained on that student and teacher classify alike."""
+
+
+class Parity(TypedDict, total=False):
+    """INT8 against float on synthetic images kept apart."""
+
+    top1_agreement: float
+    """Share of images on which both name one class."""
+    sqnr_db: float | None
+
+
+class Coverage(TypedDict, total=False):
+    """What really runs in INT8."""
+
+    int8: dict[str, int]
+    """Layers by operator."""
+    float: dict[str, int]
+    left_float: list[str]
+
+
+class Quantize(TypedDict, total=False):
+    """How one INT8 file was made; the key beside it is its target."""
+
+    calibration_images: int
+    checked_images: int
+    ranges: str
+    parity: Parity
+    coverage: Coverage
+    over_student_fp32: Ratio
+    """How many times faster than the student's float file, paired over interleaved rounds."""
 
 
 class _EnvironmentCore(TypedDict):
@@ -209,10 +246,7 @@ class Report(_ReportCore, total=False):
 
     pool: Pool
     distill: Distill
-    quantize: dict[str, Any]
-
-
-SECTIONS = ("pool", "distill", "quantize")
+    quantize: dict[str, Quantize]
 
 
 def build_report(
@@ -232,16 +266,17 @@ def build_report(
     """
     report = {
         "schema_version": SCHEMA_VERSION,
-        "manifest": dict(manifest),
-        "stages": [dict(stage) for stage in stages],
-        "models": [dict(model) for model in models],
-        "environment": dict(environment),
-        "data_free": dict(data_free),
-        "images": [dict(picture) for picture in images],
-        **{name: dict(value) for name, value in sections.items() if value is not None},
+        "manifest": manifest,
+        "stages": stages,
+        "models": models,
+        "environment": environment,
+        "data_free": data_free,
+        "images": images,
+        **{name: value for name, value in sections.items() if value is not None},
     }
-    validate(report)
-    return report
+    plain: dict[str, Any] = json.loads(json.dumps(report))
+    validate(plain)
+    return plain
 
 
 def validate(report: Mapping[str, Any]) -> Report:
@@ -266,7 +301,7 @@ def _check_values(report: Report) -> None:
         place = f"models[{index}]"
         _inside(model["path"], f"{place}.path")
         for name in ("top1", "top5", "agreement"):
-            _share(model.get(name), f"{place}.{name}")
+            _within(model.get(name), 100, f"{place}.{name}")
         _ordered(model["latency_ms"], f"{place}.latency_ms")
         if model["bytes"] < 0:
             raise ArtifactError(f"{place}.bytes is {model['bytes']}; it must be 0 or more")
@@ -275,13 +310,17 @@ def _check_values(report: Report) -> None:
     for index, point in enumerate(report.get("distill", {}).get("loss", [])):
         if len(point) != 2:
             raise ArtifactError(f"distill.loss[{index}] is {point}; it must be [step, loss]")
-    _share(report.get("pool", {}).get("teacher_confidence"), "pool.teacher_confidence")
-    _share(report.get("distill", {}).get("agreement_synthetic"), "distill.agreement_synthetic")
+    for name in ("label_entropy", "teacher_confidence", "hit_rate"):
+        _within(report.get("pool", {}).get(name), 1, f"pool.{name}")
+    synthetic = report.get("distill", {}).get("agreement_synthetic")
+    _within(synthetic, 100, "distill.agreement_synthetic")
 
 
-def _share(value: object, place: str) -> None:
-    if isinstance(value, (int, float)) and not 0 <= value <= 1:
-        raise ArtifactError(f"{place} is {value}; it is a share and must lie in [0, 1]")
+def _within(value: object, most: int, place: str) -> None:
+    # Rounding may lift a sum of probabilities over its bound in the last digits.
+    if isinstance(value, (int, float)) and not 0 <= value <= most + 1e-6:
+        unit = "in percent" if most == 100 else "a share"
+        raise ArtifactError(f"{place} is {value}; it is {unit} and must lie in [0, {most}]")
 
 
 def _ordered(latency: Latency | None, place: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporters.report import words
@@ -18,12 +19,13 @@ __all__ = [
     "latency_table",
     "model_name",
     "model_table",
+    "remark",
     "subtitle",
     "title",
 ]
 
-LARGE_DROP = 0.10
-"""A student this far below its teacher (a share of top-1) cannot replace it."""
+LARGE_DROP = 10.0
+"""A student this many points of top-1 below its teacher cannot replace it."""
 PERCENTILES = (
     "nearest-rank over single calls, models taking turns; speed-ups are medians over rounds "
     "with 95 % block bootstrap intervals"
@@ -53,6 +55,31 @@ class Table:
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def without(self, *headers: str) -> Table:
+        """Returns the table less some of its columns."""
+        kept = [i for i, name in enumerate(self.headers) if name not in headers]
+        return self._columns(kept)
+
+    def without_empty(self) -> Table:
+        """Returns the table less the columns in which no row says anything."""
+        return self._columns(
+            [i for i in range(len(self.headers)) if i == 0 or any(row[i] for row in self.rows)]
+        )
+
+    def numbers(self) -> list[bool]:
+        """Tells of each column whether it holds numbers, to be set flush right."""
+        return [index > 0 and self._numeric(index) for index in range(len(self.headers))]
+
+    def _columns(self, kept: list[int]) -> Table:
+        return Table(
+            headers=tuple(self.headers[i] for i in kept),
+            rows=tuple(tuple(row[i] for i in kept) for row in self.rows),
+        )
+
+    def _numeric(self, index: int) -> bool:
+        said = [row[index] for row in self.rows if row[index] not in ("", words.UNKNOWN)]
+        return bool(said) and all(cell[0].isdigit() for cell in said)
 
 
 def model_name(model: Model) -> str:
@@ -95,7 +122,6 @@ def model_table(report: Report) -> Table:
     rows = []
     for model, better in zip(models, above, strict=True):
         latency = model["latency_ms"]
-        remark = "" if better is None else f"dominated by {model_name(models[better])}"
         rows.append(
             (
                 model_name(model),
@@ -107,7 +133,7 @@ def model_table(report: Report) -> Table:
                 words.percent(model["agreement"]),
                 words.milliseconds(latency["p50"] if latency else None),
                 _speedup(model),
-                remark,
+                remark(models, better),
             )
         )
     headers = (
@@ -115,7 +141,12 @@ def model_table(report: Report) -> Table:
         *(("Top-5",) if top5 else ()),
         *("Agreement", "Latency p50", "Speed-up", "Remark"),
     )
-    return _without_empty_columns(Table(headers=headers, rows=tuple(rows)))
+    return Table(headers=headers, rows=tuple(rows)).without_empty()
+
+
+def remark(models: Sequence[Model], better: int | None) -> str:
+    """Says which model makes this one needless; empty where none does."""
+    return "" if better is None else f"dominated by {model_name(models[better])}"
 
 
 def latency_table(report: Report) -> Table:
@@ -175,10 +206,8 @@ def facts(report: Report) -> list[tuple[str, str]]:
         rows.append(("Inside the clock", environment["clock"]))
     if any(model["latency_ms"] for model in report["models"]):
         rows.append(("Percentiles", PERCENTILES))
-    if any(model["top1"] is not None for model in report["models"]):
-        rows.append(
-            ("Accuracy", f"{words.PLUS_MINUS} is half the width of the 95 % Wilson interval")
-        )
+    if any(model.get("interval95") for model in report["models"]):
+        rows.append(("Accuracy", f"{words.PLUS_MINUS} is half the width of its 95 % interval"))
     if any(model["agreement"] is not None for model in report["models"]):
         rows.append(("Agreement", "share of the evaluation images given the teacher's class"))
     return rows
@@ -232,7 +261,9 @@ def _accuracy(teacher: Model, student: Model) -> Figure:
             label="agreement with the teacher",
             detail=detail,
         )
-    return Figure(value="accuracy", label=words.UNKNOWN, detail="no evaluation data was given")
+    return Figure(
+        value="accuracy", label=words.UNKNOWN, detail="no evaluation data was given", bad=True
+    )
 
 
 def _long_name(model: Model) -> str:
@@ -243,15 +274,16 @@ def _long_name(model: Model) -> str:
 def _top1(model: Model) -> str:
     if model["top1"] is None:
         return words.UNKNOWN
-    if not model["n"]:
+    interval = model.get("interval95")
+    if interval is None:
         return words.percent(model["top1"])
-    half = 100 * words.margin(model["top1"], model["n"])
+    half = (interval[1] - interval[0]) / 2
     return f"{words.percent(model['top1'])} {words.PLUS_MINUS} {half:.1f}"
 
 
 def _speedup(model: Model) -> str:
     ratio = model.get("speedup")
-    if ratio is None:
+    if ratio is None or ratio["low"] == ratio["high"] == 1:
         return ""
     return f"{ratio['estimate']:.2f}{words.TIMES} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
 
@@ -268,12 +300,3 @@ def _processor(environment: Environment) -> str:
     cores = environment["cores"]
     name = environment["processor"] or environment["machine"]
     return f"{name}, {cores} cores" if cores else name
-
-
-def _without_empty_columns(table: Table) -> Table:
-    kept = [i for i in range(len(table.headers)) if i == 0 or any(row[i] for row in table.rows)]
-    return Table(headers=_take(table.headers, kept), rows=tuple(_take(r, kept) for r in table.rows))
-
-
-def _take(cells: tuple[str, ...], kept: list[int]) -> tuple[str, ...]:
-    return tuple(cells[index] for index in kept)

@@ -51,6 +51,8 @@ th, td { text-align: left; padding: 9px 12px 9px 0; border-bottom: 1px solid var
 thead th { color: var(--soft); font-weight: 600; font-size: .85rem; }
 tbody tr:last-child th, tbody tr:last-child td { border-bottom: 0; }
 tbody th { font-weight: 600; white-space: nowrap; }
+tbody th small { display: block; color: var(--soft); font-weight: 400; white-space: normal;
+  overflow-wrap: anywhere; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td:last-child, th:last-child { padding-right: 0; }
 .beaten th, .beaten td { color: var(--soft); }

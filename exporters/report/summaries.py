@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from exporters.report import words
-from exporters.report.schema import Report
+from exporters.report.schema import Quantize, Report
 from exporters.report.story import Table
 
 __all__ = ["cost_facts", "distill_facts", "pool_facts", "quantize_facts", "stage_table"]
@@ -16,21 +15,24 @@ Rows = list[tuple[str, str]]
 
 def pool_facts(report: Report) -> Rows:
     """The synthetic images in numbers; empty without a pool."""
-    pool = report.get("pool")
-    if pool is None:
-        return []
+    pool = report.get("pool", {})
     rows: Rows = []
     histogram = pool.get("class_histogram", [])
     if "images" in pool:
         rows.append(("Synthetic images", words.count(pool["images"])))
+    if "pushed" in pool:
+        rows.append(("Of these optimised", words.count(pool["pushed"])))
+    hit_rate = pool.get("hit_rate")
+    if hit_rate is not None:
+        rows.append(("Seen as their target class", words.percent(100 * hit_rate)))
     if "classes_covered" in pool:
         of = f" of {words.count(len(histogram))}" if histogram else ""
         rows.append(("Classes covered", words.count(pool["classes_covered"]) + of))
     if "label_entropy" in pool:
-        most = f" of at most {math.log(len(histogram)):.2f}" if histogram else ""
-        rows.append(("Entropy of the classes", f"{pool['label_entropy']:.2f}{most} nats"))
+        balance = words.percent(100 * pool["label_entropy"])
+        rows.append(("Class balance", f"{balance} of an even one's entropy"))
     if "teacher_confidence" in pool:
-        rows.append(("Teacher's mean confidence", words.percent(pool["teacher_confidence"])))
+        rows.append(("Teacher's mean confidence", words.percent(100 * pool["teacher_confidence"])))
     return rows
 
 
@@ -56,13 +58,34 @@ def distill_facts(report: Report) -> Rows:
 
 
 def quantize_facts(report: Report) -> Rows:
-    """Whatever plain value the quantization reports; nested ones stay in the JSON."""
+    """How each INT8 file was made, and how near it is to its float file."""
     found = report.get("quantize", {})
-    return [
-        (name.replace("_", " ").capitalize(), _plain(value))
-        for name, value in found.items()
-        if isinstance(value, (str, int, float, bool))
-    ]
+    return [row for target, about in found.items() for row in _target_facts(target, about)]
+
+
+def _target_facts(target: str, about: Quantize) -> Rows:
+    rows: Rows = []
+    calibration = about.get("calibration_images")
+    if calibration is not None:
+        by = f", {about['ranges']}" if "ranges" in about else ""
+        rows.append(("Ranges from", f"{words.count(calibration)} synthetic images{by}"))
+    agreement = about.get("parity", {}).get("top1_agreement")
+    if agreement is not None:
+        on = f" of {words.count(about['checked_images'])}" if "checked_images" in about else ""
+        rows.append(("Same class as FP32", f"{words.percent(100 * agreement)}{on} synthetic"))
+    coverage = about.get("coverage", {})
+    if "int8" in coverage:
+        integer, left = sum(coverage["int8"].values()), sum(coverage.get("float", {}).values())
+        rows.append(("Layers that run in INT8", f"{integer} of {integer + left}"))
+    ratio = about.get("over_student_fp32")
+    if ratio is not None:
+        rows.append(
+            (
+                "Speed against FP32",
+                f"{ratio['estimate']:.2f}{words.TIMES} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+            )
+        )
+    return [(f"{target}: {name[0].lower()}{name[1:]}", value) for name, value in rows]
 
 
 def cost_facts(report: Report) -> Rows:
@@ -96,9 +119,3 @@ def stage_table(report: Report) -> Table:
         for stage in report["stages"]
     )
     return Table(headers=("Stage", "Time", "Peak memory", "This run"), rows=rows)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

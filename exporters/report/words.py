@@ -11,7 +11,6 @@ __all__ = [
     "TIMES",
     "UNKNOWN",
     "count",
-    "margin",
     "milliseconds",
     "percent",
     "points",
@@ -42,14 +41,14 @@ def milliseconds(value: float | None) -> str:
     return UNKNOWN if value is None else f"{_three_digits(value)} ms"
 
 
-def percent(share: float | None) -> str:
-    """Returns a share from 0 to 1 as a percentage with one decimal."""
-    return UNKNOWN if share is None else f"{100 * share:.1f} %"
+def percent(value: float | None) -> str:
+    """Returns a percentage with one decimal."""
+    return UNKNOWN if value is None else f"{value:.1f} %"
 
 
 def points(difference: float) -> str:
-    """Returns a difference of two shares in percentage points, with its sign."""
-    rounded = round(100 * difference, 1)
+    """Returns a difference of two percentages in points, with its sign."""
+    rounded = round(difference, 1)
     sign = MINUS if rounded < 0 else "+" if rounded > 0 else PLUS_MINUS
     return f"{sign}{abs(rounded):.1f} points"
 
@@ -77,12 +76,6 @@ def seconds(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def margin(share: float, n: int) -> float:
-    """Half width of the 95 % Wilson interval of a share measured on n images."""
-    z = 1.96
-    return z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
 
 
 def _three_digits(value: float) -> str:
