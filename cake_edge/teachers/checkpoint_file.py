@@ -198,11 +198,11 @@ def _extent(
     if name not in wanted:
         return default
     ours = list(wanted[name].shape)
-    if config.match == "order":
-        place = list(wanted).index(name)
-        theirs = list(list(given.values())[place].shape) if place < len(given) else []
-    else:
-        theirs = list(given[name].shape) if name in given else []
+    theirs: list[int] = []
+    if config.match == "name" and name in given:
+        theirs = list(given[name].shape)
+    elif len(given) == len(wanted):
+        theirs = list(list(given.values())[list(wanted).index(name)].shape)
     comparable = len(ours) == len(theirs) and all(
         a == b for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if i != axis
     )

@@ -166,8 +166,8 @@ def _never_hanging() -> Iterator[None]:
 
 
 def _answers(address: str) -> bool:
-    request = urllib.request.Request(address, method="HEAD")
     try:
+        request = urllib.request.Request(address, method="HEAD")
         urllib.request.urlopen(request, timeout=PATIENCE).close()
     except urllib.error.HTTPError as error:
         error.close()

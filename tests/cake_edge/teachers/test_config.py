@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cake_edge.errors import UsageMistake
+from cake_edge.settings import settings_from_dict, settings_to_dict
+from cake_edge.teachers.config import PRESETS, TeacherConfig
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"reference": " "}, "reference is empty"),
+        ({"match": "shape"}, "allowed: name, order"),
+        ({"mean": (0.5,)}, "--mean and --std"),
+        ({"std": (0.5,)}, "--mean and --std"),
+        ({"mean": (0.5,), "std": (0.5,), "preset": "imagenet"}, "give one of them"),
+        ({"preset": "imagnet"}, "did you mean imagenet"),
+        ({"crop": 0.0}, r"lie in \(0, 1\]"),
+        ({"interpolation": "lanczos"}, "allowed: nearest, bilinear, bicubic"),
+        ({"input_size": (3, 0, 224)}, "each at least 1"),
+        ({"classes": 0}, "at least 1"),
+        ({"arguments": {"num_classes": 3}}, "a field of its own"),
+        ({"arguments": {"pretrained": True}}, "a field of its own"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageMistake, match=words):
+        TeacherConfig(**{"reference": "timm:resnet18", **given})
+
+
+def test_plain_values_and_back() -> None:
+    config = TeacherConfig(
+        reference="small.pth",
+        arch="test_resnet",
+        arguments={"stem_width": 16},
+        input_size=(1, 28, 28),
+        preset="zero-one",
+        labels=("a", "b"),
+    )
+    assert settings_from_dict(TeacherConfig, settings_to_dict(config), "") == config
+
+
+def test_presets_are_pairs_of_equal_length() -> None:
+    assert all(len(mean) == len(std) for mean, std in PRESETS.values())
