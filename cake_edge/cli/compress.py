@@ -16,11 +16,12 @@ from cake_edge.cli.options import (
     json_option,
     out_option,
     recipe_seed_option,
-    threads_option,
+    recipe_threads_option,
     torch_device,
     verbosity_options,
     workers_option,
 )
+from cake_edge.provenance import refuse_existing
 
 __all__ = ["command", "show_run"]
 
@@ -44,7 +45,7 @@ __all__ = ["command", "show_run"]
 @recipe_seed_option
 @device_option
 @workers_option
-@threads_option
+@recipe_threads_option
 @json_option
 @verbosity_options
 def command(
@@ -55,7 +56,7 @@ def command(
     seed: int | None,
     device: str,
     workers: int,
-    threads: int,
+    threads: int | None,
     as_json: bool,
 ) -> None:
     """Runs a recipe: teacher, images, student, ONNX, INT8, accuracy, latency, report.
@@ -64,12 +65,15 @@ def command(
     interrupted command goes on when it is given once more. Real images are read only after the
     student is finished.
     """
+    if not (out / "run.json").exists():
+        refuse_existing(out)
     from cake_edge.pipeline import run_recipe
     from cake_edge.recipe import load_recipe
 
     plan = load_recipe(recipe, budget=budget)
     if seed is not None:
         plan = dataclasses.replace(plan, seed=seed)
+    threads = threads or plan.threads
     where = torch_device(device, threads)
     with progress_sink() as progress:
         report = run_recipe(

@@ -15,11 +15,12 @@ from cake_edge.cli.options import (
     json_option,
     out_option,
     recipe_seed_option,
-    threads_option,
+    recipe_threads_option,
     torch_device,
     verbosity_options,
     workers_option,
 )
+from cake_edge.provenance import refuse_existing
 
 __all__ = ["command"]
 
@@ -35,22 +36,25 @@ __all__ = ["command"]
 @recipe_seed_option
 @device_option
 @workers_option
-@threads_option
+@recipe_threads_option
 @json_option
 @verbosity_options
 def command(
-    out: Path, seed: int | None, device: str, workers: int, threads: int, as_json: bool
+    out: Path, seed: int | None, device: str, workers: int, threads: int | None, as_json: bool
 ) -> None:
     """Compresses the embedded Fashion-MNIST teacher, and measures what came of it.
 
     Synthetic images are made from the teacher alone; the 2 000 real test images that lie in the
     package are read only after the student is finished.
     """
+    if not (out / "run.json").exists():
+        refuse_existing(out)
     from cake_edge.pipeline import demo_recipe, run_recipe
 
     recipe = demo_recipe()
     if seed is not None:
         recipe = dataclasses.replace(recipe, seed=seed)
+    threads = threads or recipe.threads
     where = torch_device(device, threads)
     with progress_sink() as progress:
         report = run_recipe(

@@ -24,6 +24,7 @@ __all__ = [
     "key_values",
     "out_option",
     "recipe_seed_option",
+    "recipe_threads_option",
     "seed_option",
     "teacher_options",
     "threads_option",
@@ -87,6 +88,16 @@ def threads_option(function: F) -> F:
         default=1,
         show_default=True,
         help="Processor threads for one computation; results are exact for one.",
+    )(function)
+
+
+def recipe_threads_option(function: F) -> F:
+    """--threads, as the argument `threads`, which is None where the recipe's own number holds."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        show_default="the recipe's",
+        help="Processor threads of training in this process, and of a model that is measured.",
     )(function)
 
 

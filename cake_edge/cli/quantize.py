@@ -24,6 +24,7 @@ from cake_edge.cli.options import (
 )
 from cake_edge.errors import ArtifactError, UsageMistake
 from cake_edge.provenance import refuse_existing
+from exporters.quantize import TARGETS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cake_edge.teachers.config import TeacherConfig
     from exporters.artifact import ModelCard
 
+    # Called several times; gives the same images each time.
     Images = Callable[[], Iterator[npt.NDArray[np.float32]]]
 
 __all__ = ["command"]
@@ -47,7 +49,8 @@ BATCH = 32
     epilog=examples(
         "cake-edge quantize student.fp32.onnx --pool pool --out student.int8.onnx",
         "cake-edge quantize student.fp32.onnx --target ort-x86 --out student.int8.onnx",
-        "cake-edge quantize student.fp32.onnx --teacher embedded --images 256 --out small.onnx",
+        "cake-edge quantize student.fp32.onnx --teacher embedded --set images=256 \\",
+        "    --set max_agreement_drop=0.02 --out student.int8.onnx",
     ),
 )
 @click.argument("model", metavar="MODEL.onnx", type=click.Path(path_type=Path))
@@ -58,17 +61,10 @@ BATCH = 32
 )
 @teacher_options(required=False)
 @click.option(
-    "--images",
-    type=click.IntRange(min=1),
-    default=512,
-    show_default=True,
-    help="Images to find ranges on, at most.",
-)
-@click.option(
     "--target",
+    type=click.Choice(list(TARGETS)),
     default="ort-x86",
     show_default=True,
-    metavar="NAME",
     help="What the file is for.",
 )
 @click.option(
@@ -89,7 +85,6 @@ def command(
     model: Path,
     pool: Path | None,
     teacher: TeacherConfig | None,
-    images: int,
     target: str,
     settings: dict[str, Any],
     out: Path,
@@ -113,19 +108,22 @@ def command(
     where = torch_device(device, threads)
     spec = _card(model).spec
     if pool is not None:
-        shown = _from_pool(pool, spec, images)
+        images = _from_pool(pool, spec)
     elif teacher is not None:
-        shown = _from_teacher(teacher, spec, images, seed, where)
+        images = _from_teacher(teacher, spec, config.images, seed, where)
     else:
-        shown = _from_prior(spec, images, seed)
-    quantize(model, out, shown, target=target, config=config)
-    values = about(out, _card(out))
+        images = _from_prior(spec, config.images, seed)
+    report = quantize(model, out, images, target=target, config=config)
 
     def text() -> None:
-        share = values["bytes"] / model.stat().st_size
-        click.echo(f"{out}: {values['bytes'] / 1e6:.2f} MB, {share:.0%} of {model.name}")
+        same, share = report.parity.top1_agreement, report.bytes / model.stat().st_size
+        click.echo(f"{out}: {report.bytes / 1e6:.2f} MB, {share:.0%} of {model.name}")
+        click.echo(
+            f"names the class of the float model on {same:.1%} of {report.checked_images} images "
+            f"kept apart; ranges from {report.calibration_images} others"
+        )
 
-    emit(values, as_json, text)
+    emit({**report.to_dict(), **about(out, _card(out))}, as_json, text)
 
 
 def _card(path: Path) -> ModelCard:
@@ -145,21 +143,13 @@ def _card(path: Path) -> ModelCard:
         return session.card
 
 
-def _from_pool(path: Path, spec: ImageSpec, count: int) -> Images:
+def _from_pool(path: Path, spec: ImageSpec) -> Images:
+    from cake_edge.pipeline import pool_images
     from cake_edge.pool import open_pool
 
     pool = open_pool(path)
     _require_same_space(f"the pool {path}", pool.spec, spec)
-
-    def images() -> Iterator[npt.NDArray[np.float32]]:
-        left = count
-        for batch in pool.batches(BATCH):
-            yield batch.images[:left].numpy()
-            left -= len(batch)
-            if left <= 0:
-                return
-
-    return images
+    return lambda: pool_images(pool, BATCH)
 
 
 def _from_teacher(
