@@ -12,13 +12,20 @@ import pytest
 
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import UsageMistake
-from cake_edge.recipe import EvaluationConfig, Recipe, load_recipe, recipe_digest, resolved
-from cake_edge.samplers import CakeConfig, CakePaperConfig
+from cake_edge.priors import PRIORS
+from cake_edge.recipe import (
+    EvaluationConfig,
+    SynthesisConfig,
+    load_recipe,
+    recipe_digest,
+    resolved,
+)
+from cake_edge.samplers import SAMPLERS, CakeConfig, CakePaperConfig
 from cake_edge.settings import parse_toml, settings_from_dict
-from cake_edge.students import StudentConfig
-from cake_edge.teachers.config import TeacherConfig
+from cake_edge.students import STUDENTS, StudentConfig
+from cake_edge.teachers.config import PRESETS, TeacherConfig
 from exporters.latency.harness import LatencyConfig
-from exporters.quantize import QuantizeConfig
+from exporters.quantize import TARGETS, QuantizeConfig
 
 RECIPE = """
 name = "tiny"
@@ -170,7 +177,9 @@ def test_a_missing_or_unreadable_recipe_is_a_usage_mistake(tmp_path: Path) -> No
 def test_distill_takes_a_preset_with_changes(write: Callable[[str], Path]) -> None:
     paper = RECIPE + "[distill]\npreset = 'cake-paper'\nsteps = 9\n"
     assert load_recipe(write(paper)).distill == replace(DISTILL_PRESETS["cake-paper"], steps=9)
-    with pytest.raises(UsageMistake, match=r"distill\.preset is 'paper'.*allowed: cake, cake-paper"):
+    with pytest.raises(
+        UsageMistake, match=r"distill\.preset is 'paper'.*allowed: cake"
+    ):
         load_recipe(write(paper.replace("cake-paper'", "paper'")))
 
 
@@ -217,16 +226,18 @@ def test_every_shipped_recipe_is_valid_with_every_budget(root: Path) -> None:
         assert recipe.evaluation.data is None, "real images are named on the command line"
 
 
-def documented(text: str, table: str) -> set[str]:
-    """Keys in the first column of the table under a heading."""
+def documented(text: str, table: str) -> dict[str, str]:
+    """Keys in the table under a heading, each with what stands as its default."""
     section = text.split(f"## `[{table}]`")[1].split("\n## ")[0]
-    return {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    return {key.strip("| `"): row[1].strip("`") for row in rows for key in row[0].split(", ")}
 
 
-def test_the_documentation_has_every_key(root: Path) -> None:
+def test_the_documentation_has_every_key_and_its_default(root: Path) -> None:
     text = (root / "docs" / "recipes.md").read_text(encoding="utf-8")
     tables: dict[str, tuple[set[str], Any]] = {
         "teacher": (set(), TeacherConfig),
+        "synthesis": ({"sampler", "settings"}, SynthesisConfig),
         "synthesis.settings": (set(), CakeConfig),
         "student": (set(), StudentConfig),
         "distill": ({"preset"}, DistillConfig),
@@ -235,6 +246,22 @@ def test_the_documentation_has_every_key(root: Path) -> None:
         "bench": ({"threads"}, LatencyConfig),
     }
     for table, (more, config) in tables.items():
-        assert documented(text, table) == more | {field.name for field in fields(config)}, table
-    assert documented(text, "synthesis") == {"sampler", "count", "settings"}
-    assert {f.name for f in fields(Recipe)} >= {"name", "seed", "targets", "threads"}
+        said = documented(text, table)
+        assert set(said) == more | {field.name for field in fields(config)}, table
+        for field in fields(config):
+            if isinstance(field.default, bool):
+                assert said[field.name] == str(field.default).lower(), field.name
+            elif isinstance(field.default, (int, str)):
+                assert said[field.name].strip('"') == str(field.default), field.name
+            elif isinstance(field.default, float) and "/" not in said[field.name]:
+                assert float(said[field.name]) == field.default, field.name
+            elif isinstance(field.default, tuple):
+                assert said[field.name] == str(list(field.default)), field.name
+    for name in (*TARGETS, *SAMPLERS, *DISTILL_PRESETS, *PRIORS, *PRESETS, *STUDENTS):
+        assert name in text
+
+
+def test_the_documented_recipe_is_valid(root: Path, write: Callable[[str], Path]) -> None:
+    text = (root / "docs" / "recipes.md").read_text(encoding="utf-8")
+    path = write(text.split("```toml\n")[1].split("```")[0])
+    assert load_recipe(path, budget="smoke").distill.steps == 20
