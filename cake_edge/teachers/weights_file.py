@@ -75,7 +75,7 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     """torch.load, told to build tensors and containers only."""
-    zipped = zipfile.is_zipfile(path)
+    zipped = _begins_as_zip(path)
     if zipped and _is_torchscript(path):
         raise TeacherError(
             f"{path} is a TorchScript program, not a file of weights; where you trust it, run "
@@ -97,6 +97,15 @@ def _read_torch(path: Path) -> Any:
             f"({type(error).__name__}: {_first_line(error)}); it is damaged or cut short, or of "
             f"another kind. Get it again, or give one of {', '.join(SUFFIXES)}"
         ) from error
+
+
+def _begins_as_zip(path: Path) -> bool:
+    """Tells torch's format since 1.6, which can be mapped into memory, from the older one."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError as error:
+        raise TeacherError(f"{path} cannot be opened: {error.strerror or error}") from error
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -157,6 +157,15 @@ def test_other_bytes_are_one_sentence(tmp_path: Path, name: str, content: bytes)
     assert "\n" not in str(caught.value)
 
 
+def test_a_zip_that_claims_to_span_disks_is_one_sentence(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.pth", STATE)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x06\x07") + 16] = 9
+    path.write_bytes(content)
+    with pytest.raises(TeacherError, match=r"w\.pth"):
+        read_state(path)
+
+
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("originals")
