@@ -62,6 +62,8 @@ class DistillConfig:
     """Decay of the moving average of weights that is the result; 0 takes the last weights."""
     augment: bool = True
     """Change the views at every step and ask the teacher anew; off: the pool's own logits."""
+    motion: float = 1.0
+    """How far augmentation turns, moves and scales; 0 for flips alone."""
     mixed: float = 0.5
     """Share of views that are blended with another."""
     balance: bool = True
@@ -74,6 +76,8 @@ class DistillConfig:
         for field in ("average", "mixed"):
             if not 0 <= getattr(self, field) <= 1:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must lie in [0, 1]")
+        if self.motion < 0:
+            raise UsageMistake(f"motion is {self.motion}; it must be 0 or more")
         if self.batch < 2:
             raise UsageMistake("batch is 1; batch normalisation needs at least 2")
         if self.mixed and not self.augment:
@@ -82,7 +86,11 @@ class DistillConfig:
     def views(self) -> ViewConfig:
         """Returns the part that says how views are made."""
         return ViewConfig(
-            batch=self.batch, augment=self.augment, mixed=self.mixed, balance=self.balance
+            batch=self.batch,
+            augment=self.augment,
+            motion=self.motion,
+            mixed=self.mixed,
+            balance=self.balance,
         )
 
 

@@ -29,6 +29,8 @@ class ViewConfig:
     """Views a step."""
     augment: bool
     """Flip, turn, move and scale; without it the pool's own logits are used as they are."""
+    motion: float
+    """How far augmentation turns, moves and scales; 1 for the usual, 0 for flips alone."""
     mixed: float
     """Share of the views that are blended with another view (mixup)."""
     balance: bool
@@ -69,7 +71,7 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         images = self.pool.images[index].float()
         if not self.config.augment:
             return images, self.pool.logits[index]
-        images = _mix(_move(images, random), self.config.mixed, random)
+        images = _mix(_move(images, self.config.motion, random), self.config.mixed, random)
         with torch.no_grad():
             return images, self.teacher(images)
 
@@ -90,17 +92,17 @@ def class_index(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     return order, sizes.cumsum(0) - sizes, sizes
 
 
-def _move(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+def _move(images: torch.Tensor, motion: float, random: torch.Generator) -> torch.Tensor:
     """Flips half of the images, and turns, scales and shifts each a little."""
     count, device = len(images), images.device
 
     def draw(low: float, high: float) -> torch.Tensor:
         return torch.rand(count, generator=random, device=device) * (high - low) + low
 
-    turn, zoom = draw(-0.2, 0.2), 2 ** draw(-0.4, 0.4)
-    stretch = 2 ** draw(-0.2, 0.2)
+    turn, zoom = draw(-0.2, 0.2) * motion, 2 ** (draw(-0.4, 0.4) * motion)
+    stretch = 2 ** (draw(-0.2, 0.2) * motion)
     flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
-    across, down = draw(-0.25, 0.25), draw(-0.25, 0.25)
+    across, down = draw(-0.25, 0.25) * motion, draw(-0.25, 0.25) * motion
     cosine, sine = turn.cos(), turn.sin()
     matrix = torch.stack(
         [

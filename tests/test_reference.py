@@ -101,17 +101,20 @@ def test_scan_line_variation_survives_enlarging_and_the_released_one_does_not(ti
 
 
 def test_pair_contrast_by_hand():
-    logits = [[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]]
-    assert scale_free.pair_contrast(logits, [0, 1, 2]) == pytest.approx([15 / 2, 13 / 4, 33 / 4])
-    assert scale_free.pair_contrast(logits, [0, 1, 1]) == pytest.approx([15 / 2, 5 / 2, 25 / 2])
+    logits = [[0.0, 0.0, 9.0], [1.0, 2.0, 0.0], [3.0, 4.0, 9.0]]
+    # Between images 0 and 1 in logits 0 and 1: (1 + 4) / 2; the third logit takes no part.
+    assert scale_free.pair_contrast(logits[:2], [0, 1]) == pytest.approx([5 / 2, 5 / 2])
+    # Image 1 against 0: 5 / 2; against 2 in logits 1 and 2: (4 + 81) / 2; the mean of both.
+    assert scale_free.pair_contrast(logits, [0, 1, 2])[1] == pytest.approx((5 / 2 + 85 / 2) / 2)
     assert scale_free.pair_contrast(logits, [1, 1, 1]) == [0, 0, 0]
 
 
 def test_pair_contrast_keeps_its_meaning_over_tuple_size_and_class_count():
-    # Members at mutual distance 2 K apart, however many there are and however long the logits.
     for size in (2, 3, 6):
-        corners = [[math.sqrt(size) * (i == k) for k in range(size)] for i in range(size)]
-        assert scale_free.pair_contrast(corners, range(size)) == pytest.approx([2.0] * size)
+        corners = [[2.0 * (i == k) for k in range(size)] for i in range(size)]
+        assert scale_free.pair_contrast(corners, range(size)) == pytest.approx([4.0] * size)
+        longer = [[*row, 7.0, -3.0] for row in corners]
+        assert scale_free.pair_contrast(longer, range(size)) == pytest.approx([4.0] * size)
 
 
 def test_soft_cross_entropy_by_hand():

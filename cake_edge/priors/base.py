@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 
 from cake_edge.spec import ImageSpec
 
-__all__ = ["Prior", "random_choice", "to_normalised", "uniform"]
+__all__ = ["Prior", "in_blocks", "random_choice", "to_normalised", "uniform"]
+
+BLOCK = 1 << 20  # pixels worked on at once: keeps the working set near the processor
 
 
 class Prior(Protocol):
@@ -16,6 +19,19 @@ class Prior(Protocol):
 
     def __call__(self, count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:
         """Returns [count, C, H, W] float32 in the normalised space, on the generator's device."""
+
+
+def in_blocks(
+    draw: Callable[[int, ImageSpec, torch.Generator], torch.Tensor],
+    count: int,
+    spec: ImageSpec,
+    random: torch.Generator,
+) -> torch.Tensor:
+    """Draws `count` images of pixels in blocks of bounded memory; returns them normalised."""
+    step = max(1, BLOCK // (spec.height * spec.width))
+    parts = [draw(min(step, count - start), spec, random) for start in range(0, count, step)]
+    empty = torch.empty((0, *spec.input_size), device=random.device)
+    return to_normalised(torch.cat([empty, *parts]), spec)
 
 
 def to_normalised(pixels: torch.Tensor, spec: ImageSpec) -> torch.Tensor:

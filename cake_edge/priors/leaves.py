@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from cake_edge.priors.base import random_choice, to_normalised, uniform
+from cake_edge.priors.base import in_blocks, random_choice, uniform
 from cake_edge.priors.texture import colours, fields, grid
 from cake_edge.spec import ImageSpec
 
@@ -18,14 +18,11 @@ __all__ = ["leaves"]
 
 LEAVES = 32
 SMALLEST, LARGEST = 0.08, 1.2  # radii, in halves of the shorter side
-BLOCK = 1 << 22
 
 
 def leaves(count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:
     """Returns `count` scenes of overlapping leaves, [count, C, H, W], normalised."""
-    step = max(1, BLOCK // (spec.height * spec.width))
-    parts = [_draw(min(step, count - start), spec, random) for start in range(0, count, step)]
-    return to_normalised(torch.cat(parts), spec)
+    return in_blocks(_draw, count, spec, random)
 
 
 def _draw(count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:

@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from cake_edge.priors.base import random_choice, to_normalised, uniform
+from cake_edge.priors.base import in_blocks, random_choice, uniform
 from cake_edge.priors.texture import colours, fields, grid
 from cake_edge.spec import ImageSpec
 
@@ -21,16 +21,11 @@ __all__ = ["shapes"]
 PARTS = 4
 ANGLES = 128
 HARMONICS = 6
-BLOCK = 1 << 22  # pixels handled at once: keeps the working set near the processor
 
 
 def shapes(count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:
     """Returns `count` images of things, [count, C, H, W], in the normalised space."""
-    step = max(1, BLOCK // (spec.height * spec.width * PARTS))
-    parts = [
-        _draw(min(step, count - start), spec, random) for start in range(0, count, step)
-    ]
-    return to_normalised(torch.cat(parts), spec)
+    return in_blocks(_draw, count, spec, random)
 
 
 def _draw(count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from reference.cake import squared_distance
-
 
 def total_variation(image):
     """Scan-line variation of one image [C][H][W].
@@ -25,13 +23,19 @@ def total_variation(image):
 
 
 def pair_contrast(logits, labels):
-    """Of one tuple [G][K]: for every i the mean over j with y_j != y_i of ||z_i - z_j||^2 / K.
+    """Of one tuple [G][K]: the squared distance in the two logits of the pair's boundary.
 
-    0 for an image without a partner of another class.
+    For every i the mean over the j with y_j != y_i of
+    ((z_i - z_j)[y_i]^2 + (z_i - z_j)[y_j]^2) / 2; 0 for an image without such a partner.
     """
     found = []
     for i in range(len(logits)):
-        partners = [j for j in range(len(logits)) if labels[j] != labels[i]]
-        forces = [squared_distance(logits[i], logits[j]) / len(logits[i]) for j in partners]
+        forces = []
+        for j in range(len(logits)):
+            if labels[j] != labels[i]:
+                own, other = labels[i], labels[j]
+                one = (logits[i][own] - logits[j][own]) ** 2
+                two = (logits[i][other] - logits[j][other]) ** 2
+                forces.append((one + two) / 2)
         found.append(sum(forces) / len(forces) if forces else 0.0)
     return found

@@ -1,0 +1,406 @@
+"""The whole job: teacher → pool → student → ONNX → INT8 → accuracy, latency → report.
+
+Every stage is skipped when a run folder already holds its result. Real images are read by one
+stage, `evaluate`, after every file that could be changed by them is finished.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cake_edge.checkpoint import load_checkpoint
+from cake_edge.distill import distill
+from cake_edge.errors import DatasetError
+from cake_edge.evaluate import evaluate_many, open_dataset
+from cake_edge.pictures import write_sheets
+from cake_edge.pool import Pool, open_pool, synthesize
+from cake_edge.progress import Progress, silent
+from cake_edge.provenance import sha256_file, versions
+from cake_edge.recipe import Recipe, load_recipe, recipe_digest, resolved
+from cake_edge.stages import Run, open_run
+from cake_edge.teachers import load_teacher
+from cake_edge.teachers.frozen import FrozenTeacher
+from exporters.artifact import ModelCard
+from exporters.latency.environment import latency_environment, load_average
+from exporters.latency.harness import measure, paired_ratio, random_images
+from exporters.onnx_export import export_onnx
+from exporters.quantize import quantize
+from exporters.report import build_report, write_report
+from exporters.runtimes import open_session
+
+__all__ = ["demo_recipe", "pool_images", "run_recipe"]
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def demo_recipe() -> Recipe:
+    """Returns the recipe of `cake-edge demo`: the embedded teacher, evaluated on its test images."""
+    return load_recipe(ASSETS / "demo.toml")
+
+
+def run_recipe(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: torch.device,
+    threads: int = 1,
+    workers: int = 1,
+    data: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Runs a recipe into a folder, or finishes a run that was cut short; returns the report.
+
+    Args:
+        out: a new folder, or one that the same recipe has begun.
+        threads: threads a model runs with when its latency is measured.
+        workers: processes on a CPU. They change how long the run takes and nothing else.
+        data: real images for the evaluation, in place of the recipe's.
+
+    Raises:
+        CakeEdgeError: any of the stages refuses, for the reason it states.
+    """
+    data = data or (Path(recipe.evaluation.data) if recipe.evaluation.data else None)
+    if data is not None and not data.exists():
+        raise DatasetError(f"there is no evaluation data at {data}; give a folder or a .npz file")
+    teacher = load_teacher(recipe.teacher, device=device, seed=recipe.seed)
+    run = open_run(out, _head(recipe))
+    job = _Job(recipe, run, teacher, threads, workers, progress)
+    job.export_teacher()
+    pool = job.synthesize()
+    trained = job.distill(pool)
+    job.export_student()
+    quantized = {target: job.quantize(pool, target) for target in recipe.targets}
+    accuracy = job.evaluate(data) if data is not None else {}
+    latency = job.bench()
+    report = job.report(pool, trained, quantized, accuracy, latency, data)
+    write_report(out, report)
+    return report
+
+
+def pool_images(pool: Pool, size: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields the images of a pool as arrays [n, C, H, W], evenly from its whole length.
+
+    The order strides through each shard, so that the first images are of every kind.
+    """
+    for shard in pool.shards():
+        images = shard.images.numpy()
+        order = np.argsort(np.arange(len(images)) * 0.6180339887 % 1.0, kind="stable")
+        for part in np.array_split(order, -(-len(order) // size)):
+            yield np.ascontiguousarray(images[part])
+
+
+def _head(recipe: Recipe) -> dict[str, Any]:
+    """What `run.json` says: the recipe without places on this machine."""
+    values: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
+    values["teacher"]["reference"] = Path(recipe.teacher.reference).name
+    values["evaluate"].pop("data", None)
+    return {"kind": "run", "recipe": values, "digest": recipe_digest(recipe)}
+
+
+@dataclass(slots=True)
+class _Job:
+    """One run of one recipe; its methods are the stages, in order."""
+
+    recipe: Recipe
+    run: Run
+    teacher: FrozenTeacher
+    threads: int
+    workers: int
+    progress: Progress
+
+    @property
+    def teacher_file(self) -> Path:
+        return self.run.folder / "artifacts" / "teacher.fp32.onnx"
+
+    @property
+    def student_file(self) -> Path:
+        return self.run.folder / "artifacts" / "student.fp32.onnx"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.run.folder / "student" / "student.safetensors"
+
+    def quantized_file(self, target: str) -> Path:
+        return self.run.folder / "artifacts" / f"student.int8.{target}.onnx"
+
+    def model_files(self) -> list[Path]:
+        """Every ONNX file of the run: the teacher first, then the student's."""
+        return [
+            self.teacher_file,
+            self.student_file,
+            *(self.quantized_file(target) for target in self.recipe.targets),
+        ]
+
+    def export_teacher(self) -> None:
+        """Writes the teacher as ONNX."""
+        teacher = self.teacher
+        card = ModelCard(
+            architecture=teacher.architecture,
+            spec=teacher.spec,
+            role="teacher",
+            parent=teacher.digest,
+            parameters=teacher.parameters_total,
+            manifest={"arguments": dict(teacher.arguments), "versions": versions()},
+        )
+
+        def work() -> Mapping[str, Any]:
+            export_onnx(teacher.network, self.teacher_file, card)
+            return {}
+
+        key = {"card": json.loads(card.to_json())}
+        self.run.stage("export-teacher", key, [self.teacher_file], work)
+
+    def synthesize(self) -> Pool:
+        """Makes the pool, and contact sheets of it."""
+        recipe, folder = self.recipe, self.run.folder / "pool"
+        wanted = recipe.synthesis
+
+        def work() -> Mapping[str, Any]:
+            pool = synthesize(
+                self.teacher, wanted.settings, folder, count=wanted.count, seed=recipe.seed,
+                workers=self.workers, progress=self.progress,
+            )  # fmt: skip
+            return {
+                "summary": pool.summary(),
+                "images": write_sheets(pool, self.run.folder / "images"),
+                "digest": pool.digest,
+            }
+
+        key = {
+            "teacher": self.teacher.digest,
+            "sampler": wanted.sampler,
+            "settings": json.loads(json.dumps(wanted.settings.to_dict())),
+            "count": wanted.count,
+            "seed": recipe.seed,
+            "versions": versions(),
+        }
+        self.run.stage("synthesize", key, [folder / "pool.json"], work)
+        return open_pool(folder, teacher_digest=self.teacher.digest)
+
+    def distill(self, pool: Pool) -> Mapping[str, Any]:
+        """Trains the student."""
+        recipe = self.recipe
+
+        def work() -> Mapping[str, Any]:
+            return distill(
+                self.teacher, recipe.student, pool, recipe.distill, self.checkpoint,
+                seed=recipe.seed, workers=max(0, self.workers - 1), progress=self.progress,
+            ).to_dict() | {"path": self.checkpoint.relative_to(self.run.folder).as_posix()}  # fmt: skip
+
+        key = {
+            "pool": pool.digest,
+            "student": json.loads(json.dumps(dataclasses.asdict(recipe.student))),
+            "config": dataclasses.asdict(recipe.distill),
+            "seed": recipe.seed,
+            "versions": versions(),
+        }
+        return self.run.stage("distill", key, [self.checkpoint], work)
+
+    def export_student(self) -> None:
+        """Writes the student as ONNX."""
+        network, about = load_checkpoint(self.checkpoint)
+        card = ModelCard(
+            architecture=about.architecture,
+            spec=about.spec,
+            role="student",
+            parent=sha256_file(self.checkpoint),
+            parameters=sum(p.numel() for p in network.parameters()),
+            manifest={"arguments": dict(about.arguments), "versions": versions()},
+        )
+
+        def work() -> Mapping[str, Any]:
+            export_onnx(network, self.student_file, card)
+            return {}
+
+        key = {"card": json.loads(card.to_json())}
+        self.run.stage("export-student", key, [self.student_file], work)
+
+    def quantize(self, pool: Pool, target: str) -> Mapping[str, Any]:
+        """Writes the student's INT8 file for one target, its ranges taken from the pool."""
+        out, config = self.quantized_file(target), self.recipe.quantize
+
+        def work() -> Mapping[str, Any]:
+            self.progress("quantize", 0, 1, target)
+            result = quantize(
+                self.student_file, out, lambda: pool_images(pool, 32), target=target, config=config
+            )
+            self.progress("quantize", 1, 1, target)
+            return result.to_dict() | {"target": target}
+
+        key = {
+            "student": sha256_file(self.student_file),
+            "pool": pool.digest,
+            "target": target,
+            "config": json.loads(json.dumps(dataclasses.asdict(config))),
+            "versions": versions(),
+        }
+        return self.run.stage(f"quantize-{target}", key, [out], work)
+
+    def evaluate(self, data: Path) -> Mapping[str, Any]:
+        """Measures every file on real images: the only stage that reads any."""
+        files, limit = self.model_files(), self.recipe.evaluation.limit
+
+        def work() -> Mapping[str, Any]:
+            dataset = open_dataset(data, self.teacher.spec).limited(limit)
+            with ExitStack() as stack:
+                sessions = {
+                    file.name: stack.enter_context(open_session(file, threads=self.threads))
+                    for file in files
+                }
+                found = evaluate_many(
+                    {name: session.infer for name, session in sessions.items()},
+                    dataset,
+                    reference=self.teacher_file.name,
+                    progress=self.progress,
+                )
+            return {name: evaluation.to_dict() for name, evaluation in found.items()}
+
+        key = {
+            "models": [sha256_file(file) for file in files],
+            "data": _fingerprint_for_evaluation(data),
+            "limit": limit,
+        }
+        return self.run.stage("evaluate", key, [], work)
+
+    def bench(self) -> Mapping[str, Any]:
+        """Measures the latency of every file, all taking turns in one process."""
+        files, config = self.model_files(), self.recipe.bench
+
+        def work() -> Mapping[str, Any]:
+            before = load_average()
+            with ExitStack() as stack:
+                sessions = [
+                    stack.enter_context(
+                        open_session(file, threads=self.threads, fixed_batch=config.batch)
+                    )
+                    for file in files
+                ]
+                images = [random_images(self.teacher.spec.input_size, config)] * len(files)
+                results = measure(sessions, images, config, self.progress)
+                runtime = sessions[0].describe()
+            return {
+                "latency": {f.name: r.to_dict() for f, r in zip(files, results, strict=True)},
+                "speedup": {
+                    f.name: paired_ratio(results[0], r).to_dict()
+                    for f, r in zip(files, results, strict=True)
+                },
+                "over_student_fp32": {
+                    f.name: paired_ratio(results[1], r).to_dict()
+                    for f, r in zip(files[2:], results[2:], strict=True)
+                },
+                "environment": latency_environment(threads=self.threads, load_before=before),
+                "runtime": runtime,
+            }
+
+        key = {
+            "models": [sha256_file(file) for file in files],
+            "threads": self.threads,
+            "config": dataclasses.asdict(config),
+        }
+        return self.run.stage("bench", key, [], work)
+
+    def report(
+        self,
+        pool: Pool,
+        trained: Mapping[str, Any],
+        quantized: Mapping[str, Mapping[str, Any]],
+        accuracy: Mapping[str, Any],
+        latency: Mapping[str, Any],
+        data: Path | None,
+    ) -> dict[str, Any]:
+        """Puts the report together from what the stages recorded."""
+        made = next(r.result for r in self.run.records if r.name == "synthesize")
+        spec = self.teacher.spec
+        labels = list(spec.labels) if spec.labels is not None else None
+        return build_report(
+            manifest={
+                "command": shlex.join(["cake-edge", *sys.argv[1:]]),
+                "seed": self.recipe.seed,
+                "name": self.recipe.name,
+                "recipe": _head(self.recipe)["recipe"],
+                "teacher": self.teacher.digest,
+                "pool": pool.digest,
+            },
+            stages=[record.to_dict() for record in self.run.records],
+            models=[self._model(file, accuracy, latency) for file in self.model_files()],
+            environment=latency["environment"] | {"runtime": latency["runtime"]},
+            data_free=_data_free(accuracy, data),
+            images=made["images"],
+            pool={**made["summary"], "labels": labels},
+            distill={
+                "student": trained["architecture"],
+                "steps": trained["steps"],
+                "views": trained["views"],
+                "loss": trained["curve"],
+                "agreement_synthetic": trained["agreement_synthetic"],
+            },
+            quantize={
+                target: {**result, "over_student_fp32": latency["over_student_fp32"][
+                    self.quantized_file(target).name
+                ]}
+                for target, result in quantized.items()
+            },
+        )  # fmt: skip
+
+    def _model(
+        self, file: Path, accuracy: Mapping[str, Any], latency: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The report's object for one file."""
+        with open_session(file) as session:
+            card = session.card
+        assert card is not None  # every file of a run was written with one
+        measured = accuracy.get(file.name, {})
+        return {
+            "role": card.role,
+            "precision": card.precision,
+            "target": None if card.target == "any" else card.target,
+            "path": file.relative_to(self.run.folder).as_posix(),
+            "bytes": file.stat().st_size,
+            "parameters": card.parameters,
+            "top1": measured.get("top1"),
+            "top5": measured.get("top5"),
+            "interval95": measured.get("interval95"),
+            "agreement": measured.get("agreement"),
+            "latency_ms": latency["latency"][file.name],
+            "n": measured.get("n"),
+            "sha256": sha256_file(file),
+            "architecture": card.architecture,
+            "speedup": latency["speedup"][file.name],
+        }
+
+
+def _fingerprint_for_evaluation(data: Path) -> Any:
+    """What tells one data set from another: a file's hash, or a folder's names and sizes."""
+    if data.is_file():
+        return sha256_file(data)
+    return [
+        [file.relative_to(data).as_posix(), file.stat().st_size]
+        for file in sorted(data.rglob("*"))
+        if file.is_file()
+    ]
+
+
+def _data_free(accuracy: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
+    """The statement of what real data was read, and when."""
+    if data is None:
+        return {"statement": "No real image was read.", "reads": []}
+    count = next(iter(accuracy.values()))["n"]
+    return {
+        "statement": (
+            "Real images were read by the stage `evaluate` alone, after the student and its INT8 "
+            "files were finished; no setting, weight or range depends on them."
+        ),
+        "reads": [{"stage": "evaluate", "what": data.name, "images": count}],
+    }

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from reference import cake, selection
+
+from cake_edge.errors import NumericsError
+from cake_edge.samplers.optimise import balanced_selection, descend, draw_tuples
+from cake_edge.seeding import generator
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_selection_is_the_flattest_there_is_and_takes_earlier_images_first(seed):
+    random = generator(seed, "labels")
+    labels = (torch.rand(40, generator=random) ** 2 * 6).long()
+    kept = balanced_selection(labels, 17)
+    reference = selection.balanced(labels.tolist(), 17)
+    assert len(set(kept.tolist())) == 17
+    assert kept.tolist() == sorted(kept.tolist())
+    assert selection.flatness(labels.tolist(), kept.tolist()) == selection.flatness(
+        labels.tolist(), reference
+    )
+
+
+def test_tuples_name_distinct_classes_and_every_class_about_as_often():
+    targets = draw_tuples(600, 4, 10, generator(0, "y"))
+    assert cake.are_tuple_labels(targets.tolist(), 4, 10)
+    counts = torch.bincount(targets.flatten(), minlength=10)
+    assert counts.min() > 180
+    assert counts.max() < 300
+
+
+def test_images_go_downhill_inside_the_box_and_are_left_as_they_were():
+    start = torch.full((3, 1, 2, 2), 0.5)
+    goal = torch.tensor([2.0, 0.6, -3.0]).view(3, 1, 1, 1)
+    bounds = (torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+
+    def loss(images):
+        return (images - goal).square().mean((1, 2, 3))
+
+    early, late = descend(start, loss, torch.full((3, 1, 1, 1), 0.05), bounds, (3, 60))
+    assert torch.equal(start, torch.full((3, 1, 2, 2), 0.5))
+    assert (loss(late) < loss(early)).all()
+    assert (loss(early) < loss(start)).all()
+    assert late[0].unique().item() == 1.0
+    assert late[2].unique().item() == 0.0
+    assert late[1].mean().item() == pytest.approx(0.6, abs=0.05)
+
+
+def test_each_image_moves_by_its_own_step_size():
+    start = torch.full((2, 1, 1, 1), 0.5)
+    reach = torch.tensor([0.01, 0.1]).view(2, 1, 1, 1)
+    bounds = (torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+    (moved,) = descend(start, lambda x: x.sum((1, 2, 3)), reach, bounds, (1,))
+    # The first step of Adam is the step size itself, against the sign of the gradient.
+    assert (start - moved).flatten().tolist() == pytest.approx([0.01, 0.1], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_is_refused():
+    bounds = (torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+    with pytest.raises(NumericsError, match="NaN or infinite"):
+        descend(
+            torch.zeros(1, 1, 1, 1),
+            lambda x: x.sum((1, 2, 3)) / 0.0,
+            torch.full((1, 1, 1, 1), 0.1),
+            bounds,
+            (1,),
+        )
