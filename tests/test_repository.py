@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from cake_edge.cli import COMMANDS, main
@@ -58,7 +60,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = {name: text for name, text in texts().items() if name.endswith(".md")}
+DOCUMENTS = {n: t for n, t in texts().items() if n.endswith(".md") and not n.startswith("tests/")}
 RECIPES = sorted([*ROOT.glob("recipes/*.toml"), *ROOT.glob("cake_edge/assets/**/*.toml")])
 
 
@@ -101,6 +103,7 @@ def test_everything_a_healthy_repository_has_is_there():
 
 
 def test_continuous_integration_runs_the_readme_s_test_command_and_nothing_else():
+    assert os.access(ROOT / ".ci/run", os.X_OK)
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     lines = [line for line in script.splitlines()[1:] if line and not line.startswith("#")]
     assert lines == [
@@ -130,24 +133,16 @@ def test_the_readme_shows_commands():
     "words",
     [pytest.param(w, id=" ".join(w)) for text in DOCUMENTS.values() for w in commands(text)],
 )
-def test_every_documented_command_parses(words, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_every_documented_command_parses(words, monkeypatch):
     if words[0].startswith("-"):
         assert words in (["--help"], ["-h"], ["--version"])
         return
     command = main.get_command(None, words[0])
     assert command is not None, f"{words[0]} is none of {', '.join(COMMANDS)}"
-    arguments = [stand_in(word, tmp_path) for word in words[1:]]
-    command.make_context(words[0], arguments, resilient_parsing="--help" in arguments)
-
-
-def stand_in(word: str, folder: Path) -> str:
-    """The word, or an empty file of its name where it names one that a reader would have."""
-    if re.search(r"\.(onnx|safetensors|pth|pt|npz|json)$", word) and not Path(word).exists():
-        path = folder / word.replace("/", "-")
-        path.touch()
-        return str(path)
-    return word
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Path):  # A reader has the files; this place has not.
+            monkeypatch.setattr(parameter.type, "exists", False)
+    command.make_context(words[0], words[1:], resilient_parsing="--help" in words)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
