@@ -26,6 +26,7 @@ __all__ = ["class_histogram", "latency_bars", "loss_curve", "pareto", "stage_cos
 WIDTH = 480.0
 """Narrow enough to be read on a telephone, where a picture is as wide as the page."""
 LABEL, TICK = 13.0, 12.0
+TOP1 = "top-1 (up is better)"
 NAMED_CLASSES = 20
 """Up to here every class gets a bar with its name; beyond, a column a class."""
 CURVE_POINTS = 240
@@ -48,7 +49,7 @@ def pareto(models: Sequence[Model]) -> str | None:
     times = [latency["p50"] for _, latency, _, _ in shown]
     x = _horizontal(canvas, area, times, "median latency, ms (left is better)")
     y = _vertical(canvas, area, [top1 for _, _, top1, _ in shown], "%")
-    canvas.text(area.left + 6, area.top + 12, "top-1 (up is better)", css="tick")
+    canvas.text(area.left + 6, area.top + 12, TOP1, css="tick")
     largest = max(model["bytes"] for model, _, _, _ in shown) or 1
     bubbles = [
         (x(latency["p50"]), y(top1), max(5.0, 24 * math.sqrt(model["bytes"] / largest)))
@@ -174,7 +175,7 @@ def _label_bubbles(
     bubbles: Sequence[tuple[float, float, float]],
 ) -> None:
     taken = [Box(x - r, y - r, x + r, y + r) for x, y, r in bubbles]
-    taken.append(Box(area.left, area.top, area.left + 130, area.top + 18))
+    taken.append(Box(area.left, area.top, area.left + 8 + text_width(TOP1, TICK), area.top + 18))
     for (model, beaten), (x, y, radius) in zip(models, bubbles, strict=True):
         name = model_name(model)
         detail = words.size(model["bytes"]) + (", dominated" if beaten else "")

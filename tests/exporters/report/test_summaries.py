@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+from exporters.report import words
+from exporters.report.summaries import (
+    cost_facts,
+    distill_facts,
+    pool_facts,
+    quantize_facts,
+    stage_table,
+)
+
+
+def test_the_pool_in_numbers(report: Any) -> None:
+    assert pool_facts(report) == [
+        ("Synthetic images", "6,000"),
+        ("Of these optimised", "1,800"),
+        ("Seen as their target class", "96.2 %"),
+        ("Classes covered", "10 of 10"),
+        ("Class balance", "99.1 % of an even one's entropy"),
+        ("Teacher's mean confidence", "87.4 %"),
+    ]
+
+
+def test_the_training_in_numbers(report: Any) -> None:
+    found = dict(distill_facts(report))
+    assert found["Images seen, each view counted"] == "1,536,000"
+    assert found["Loss"] == f"1.98 {words.ARROW} 0.0804"
+    assert found["Agreement on held-out synthetic images"] == "91.2 %"
+
+
+def test_each_int8_file_in_numbers(report: Any) -> None:
+    assert quantize_facts(report) == [
+        ("ort-x86: ranges from", "384 synthetic images, least-error"),
+        ("ort-x86: same class as FP32", "99.2 % of 128 synthetic"),
+        ("ort-x86: layers that run in INT8", "13 of 13"),
+        ("ort-x86: speed against FP32", f"1.79{words.TIMES} [1.77, 1.81]"),
+    ]
+
+
+def test_parts_that_are_not_there_say_nothing(report: Any) -> None:
+    for name in ("pool", "distill", "quantize"):
+        del report[name]
+    report["stages"] = []
+    for tell in (pool_facts, distill_facts, quantize_facts, cost_facts):
+        assert tell(report) == []
+
+
+def test_a_run_costs_what_it_did_itself(report: Any) -> None:
+    assert cost_facts(report) == [
+        ("This run", "4 min 50 s"),
+        ("With what was found", "4 min 55 s"),
+        ("Peak memory", "1.13 GB"),
+    ]
+
+
+def test_stages_as_a_table(report: Any) -> None:
+    rows = stage_table(report).rows
+    assert rows[4] == ("quantize", "4.4 s", "702 MB", "found from an earlier run")
+    assert rows[5] == ("evaluate", "3.0 s", "not measured", "done")
