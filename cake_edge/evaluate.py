@@ -365,7 +365,7 @@ def _open_npz(path: Path, spec: ImageSpec) -> Dataset:
 
 def _read_npz(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return stored["images"], stored["labels"]
     except KeyError as error:
         raise DatasetError(f"{path} must hold `images` and `labels`: {error.args[0]}") from error
