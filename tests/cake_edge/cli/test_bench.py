@@ -1,0 +1,135 @@
+"""`cake-edge bench` on networks of one convolution."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import Result
+from onnx import TensorProto, helper, numpy_helper
+
+from cake_edge.provenance import sha256_file
+from cake_edge.spec import ImageSpec
+from exporters.artifact import ModelCard, attach_card
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+QUICK = ("--seconds", "0.05")
+SPEC = ImageSpec(channels=3, height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3, classes=4)
+
+
+def write_model(path: Path, *, role: str | None = "student", height: int | str = 8) -> Path:
+    """A convolution, a mean over pixels, and four logits."""
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["input", "weights"], ["features"]),
+            helper.make_node("GlobalAveragePool", ["features"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["logits"]),
+        ],
+        "classifier",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, height, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if role is not None:
+        card = ModelCard(
+            architecture="one_conv", spec=SPEC, role=role, parent="0" * 64, parameters=108
+        )
+        attach_card(model, card)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "teacher.onnx", role="teacher")
+
+
+@pytest.fixture
+def student(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "student.onnx")
+
+
+def test_models_are_measured_together_and_compared_with_the_first(
+    run_json: RunJson, teacher: Path, student: Path
+) -> None:
+    found = run_json("bench", teacher, student, *QUICK)
+    first, second = found["models"]
+    assert (first["role"], second["role"]) == ("teacher", "student")
+    assert second["sha256"] == sha256_file(student)
+    assert second["bytes"] == student.stat().st_size
+    assert second["parameters"] == 108
+    assert first["speedup"] is None
+    ratio = second["speedup"]
+    assert 0 < ratio["low"] <= ratio["estimate"] <= ratio["high"]
+    for model in found["models"]:
+        latency = model["latency_ms"]
+        assert 0 < latency["p50"] <= latency["p90"] <= latency["p95"] <= latency["p99"]
+    assert first["latency_ms"]["n_samples"] == second["latency_ms"]["n_samples"] >= 100
+    assert found["environment"]["threads"] == 1
+    assert found["environment"]["runtime"]["runtime"] == "ort"
+
+
+def test_a_batch_is_counted_in_images(run_json: RunJson, student: Path) -> None:
+    (model,) = run_json("bench", student, "--batch", 4, *QUICK)["models"]
+    latency = model["latency_ms"]
+    assert latency["batch"] == 4
+    assert latency["images_per_second"] <= 4 * 1000 / latency["mean"] * 1.0001
+
+
+def test_every_sample_goes_into_the_file(run: Run, student: Path, tmp_path: Path) -> None:
+    out = tmp_path / "latency.json"
+    result = run("bench", student, "--out", out, *QUICK)
+    assert result.exit_code == 0, result.output
+    (model,) = json.loads(out.read_text(encoding="utf-8"))["models"]
+    samples = np.array(model["samples_ms"])
+    assert samples.size == model["latency_ms"]["n_samples"]
+    assert samples.max() == model["latency_ms"]["max"]
+    assert str(out) in result.stdout
+
+
+def test_the_table_names_models_and_percentiles(run: Run, teacher: Path, student: Path) -> None:
+    result = run("bench", teacher, student, *QUICK)
+    assert result.exit_code == 0, result.output
+    header, _, first, second, *_ = result.stdout.splitlines()
+    assert header.split()[:7] == ["model", "size", "p50", "ms", "p90", "p95", "p99"]
+    assert first.startswith(str(teacher))
+    assert "x [" in second
+
+
+def test_a_file_of_another_origin_can_be_measured(run_json: RunJson, tmp_path: Path) -> None:
+    (model,) = run_json("bench", write_model(tmp_path / "x.onnx", role=None), *QUICK)["models"]
+    assert model["role"] is None
+    assert model["latency_ms"]["p50"] > 0
+
+
+def test_a_file_that_does_not_fix_its_image_size_is_refused(run: Run, tmp_path: Path) -> None:
+    result = run("bench", write_model(tmp_path / "x.onnx", role=None, height="rows"), *QUICK)
+    assert result.exit_code == 1
+    assert "does not fix the size of its input" in result.stderr
+
+
+def test_a_taken_output_is_refused_before_anything_is_measured(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "latency.json"
+    out.write_text("{}", encoding="utf-8")
+    result = run("bench", tmp_path / "absent.onnx", "--out", out)
+    assert result.exit_code == 1
+    assert "latency.json is a file already" in result.stderr
+    assert out.read_text(encoding="utf-8") == "{}"
+
+
+def test_a_missing_model_is_named(run: Run, tmp_path: Path) -> None:
+    result = run("bench", tmp_path / "absent.onnx", *QUICK)
+    assert result.exit_code == 1
+    assert "absent.onnx does not exist" in result.stderr
+
+
+def test_no_model_is_wrong_usage(run: Run) -> None:
+    assert run("bench").exit_code == 2
