@@ -192,6 +192,14 @@ class Quantize(TypedDict, total=False):
     """How many times faster than the student's float file, paired over interleaved rounds."""
 
 
+class Runtime(TypedDict, total=False):
+    """What ran the models; `Session.describe()` writes it."""
+
+    runtime: str
+    version: str
+    providers: list[str]
+
+
 class _EnvironmentCore(TypedDict):
     versions: dict[str, str]
     system: str
@@ -209,6 +217,7 @@ class Environment(_EnvironmentCore, total=False):
     threads: int
     clock: str
     """What a latency contains."""
+    runtime: Runtime
     load_before: float | None
     load_after: float | None
     warnings: list[str]

@@ -199,6 +199,10 @@ def facts(report: Report) -> list[tuple[str, str]]:
     ]
     if environment.get("threads") is not None:
         rows.insert(3, ("Threads a model", str(environment["threads"])))
+    runtime = environment.get("runtime")
+    if runtime is not None:
+        parts = (runtime.get("runtime"), runtime.get("version"), *runtime.get("providers", []))
+        rows.append(("Runtime", " ".join(filter(None, parts))))
     if environment.get("load_before") is not None:
         load = f"{environment['load_before']} before, {environment.get('load_after')} after"
         rows.append(("Load of the machine", load))

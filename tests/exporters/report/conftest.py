@@ -121,6 +121,11 @@ def sample_report() -> dict[str, Any]:
             "governor": None,
             "threads": 1,
             "clock": "one inference call: float32 images in, logits out",
+            "runtime": {
+                "runtime": "ort",
+                "version": "1.20.0",
+                "providers": ["CPUExecutionProvider"],
+            },
             "load_before": 0.4,
             "load_after": 1.1,
             "warnings": [],

@@ -109,4 +109,5 @@ def test_facts_tell_how_to_measure_the_same_again(report: Any) -> None:
     assert found["Processor"] == "Example CPU, 2 cores"
     assert found["Threads a model"] == "1"
     assert "onnxruntime 1.20.0" in found["Versions"]
+    assert found["Runtime"] == "ort 1.20.0 CPUExecutionProvider"
     assert found["Inside the clock"].startswith("one inference call")
