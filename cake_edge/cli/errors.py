@@ -57,10 +57,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, CakeEdgeError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return (
-            "interrupted; finished work is kept, and the same command takes it up again",
-            INTERRUPTED,
-        )
+        return "interrupted; no half-written file is left: give the same command again", INTERRUPTED
     if _out_of_memory(error):
         sentence = (
             "out of memory: use a smaller batch or input size, fewer --workers, or another "

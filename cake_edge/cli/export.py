@@ -13,11 +13,11 @@ from cake_edge.cli.options import (
     json_option,
     out_option,
     seed_option,
-    teacher_options,
     threads_option,
     torch_device,
     verbosity_options,
 )
+from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing, sha256_file
 
 if TYPE_CHECKING:

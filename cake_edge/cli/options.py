@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -26,7 +26,6 @@ __all__ = [
     "recipe_seed_option",
     "recipe_threads_option",
     "seed_option",
-    "teacher_options",
     "threads_option",
     "torch_device",
     "verbosity_options",
@@ -175,129 +174,3 @@ def _toml_value(text: str) -> Any:
         return parse_toml(f"value = {text}", text)["value"]
     except UsageMistake:
         return text
-
-
-def _numbers(kind: type[int] | type[float], count: int | None = None) -> Callable[..., Any]:
-    """A click callback: comma-separated numbers as a tuple."""
-
-    def parse(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Any:
-        if given is None:
-            return None
-        try:
-            values = tuple(kind(part) for part in given.split(","))
-        except ValueError as error:
-            word = "whole numbers" if kind is int else "numbers"
-            raise click.BadParameter(f"{given!r} is not {word} with commas", ctx, parameter) from (
-                error
-            )
-        if count is not None and len(values) != count:
-            raise click.BadParameter(
-                f"{given!r} has {len(values)} values, not {count}", ctx, parameter
-            )
-        return values
-
-    return parse
-
-
-def _read_labels(
-    ctx: click.Context, parameter: click.Parameter, path: Path | None
-) -> tuple[str, ...] | None:
-    if path is None:
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise click.BadParameter(f"{path} is not UTF-8 text", ctx, parameter) from error
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-TEACHER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "--arch", metavar="NAME", help="timm architecture of a checkpoint that does not name it."
-    ),
-    click.option(
-        "--arguments",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=key_values,
-        help="Argument of timm.create_model; may be repeated.",
-    ),
-    click.option(
-        "--match",
-        type=click.Choice(["name", "order"]),
-        default="name",
-        show_default=True,
-        help="How tensors of a checkpoint find their place.",
-    ),
-    click.option("--random-weights", is_flag=True, help="Leave timm's random weights, seeded."),
-    click.option(
-        "--input-size",
-        metavar="C,H,W",
-        callback=_numbers(int, 3),
-        help="Channels, height and width of the input.",
-    ),
-    click.option(
-        "--mean", metavar="M,...", callback=_numbers(float), help="Mean of pixels in [0, 1]."
-    ),
-    click.option(
-        "--std", metavar="S,...", callback=_numbers(float), help="Deviation of pixels in [0, 1]."
-    ),
-    click.option("--classes", type=click.IntRange(min=1), help="Number of classes."),
-    click.option(
-        "--labels",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        callback=_read_labels,
-        help="Class names, one a line, in logit order.",
-    ),
-    click.option("--preset", metavar="NAME", help="A known preprocessing, such as imagenet."),
-)
-TEACHER_FIELDS = {
-    "arch": "arch",
-    "arguments": "arguments",
-    "match": "match",
-    "random_weights": "random_weights",
-    "input_size": "input_size",
-    "mean": "mean",
-    "std": "std",
-    "classes": "classes",
-    "labels": "labels",
-    "preset": "preset",
-}
-"""Parameter of the command, and field of `TeacherConfig`."""
-
-
-def teacher_options(*, required: bool = True) -> Callable[[F], F]:
-    """--teacher and what goes with it, as the argument `teacher`: a TeacherConfig or None."""
-
-    def decorate(function: F) -> F:
-        @functools.wraps(function)
-        def wrapper(*args: Any, teacher: str | None, **given: Any) -> Any:
-            about = {field: given.pop(name) for name, field in TEACHER_FIELDS.items()}
-            return function(*args, teacher=_teacher_config(teacher, about), **given)
-
-        decorated: Any = wrapper
-        for option in reversed(TEACHER_OPTIONS):
-            decorated = option(decorated)
-        option = click.option(
-            "--teacher",
-            required=required,
-            metavar="REF",
-            help="timm:NAME, a checkpoint file, package:MODULE/FILE, or embedded.",
-        )
-        return cast(F, option(decorated))
-
-    return decorate
-
-
-def _teacher_config(reference: str | None, about: Mapping[str, Any]) -> Any:
-    said = {name: value for name, value in about.items() if value is not None}
-    if reference is None:
-        idle = {"match": "name", "arguments": {}, "random_weights": False}
-        unused = [name for name, value in said.items() if idle.get(name) != value]
-        if unused:
-            words = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
-            raise click.UsageError(f"{words}: given without a teacher; name one with --teacher")
-        return None
-    from cake_edge.teachers.config import TeacherConfig
-
-    return TeacherConfig(reference=reference, **said)

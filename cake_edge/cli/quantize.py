@@ -17,11 +17,11 @@ from cake_edge.cli.options import (
     key_values,
     out_option,
     seed_option,
-    teacher_options,
     threads_option,
     torch_device,
     verbosity_options,
 )
+from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.errors import ArtifactError, UsageMistake
 from cake_edge.provenance import refuse_existing
 from exporters.quantize import TARGETS

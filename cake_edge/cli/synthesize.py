@@ -15,12 +15,12 @@ from cake_edge.cli.options import (
     key_values,
     out_option,
     seed_option,
-    teacher_options,
     threads_option,
     torch_device,
     verbosity_options,
     workers_option,
 )
+from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import cake_edge
 from cake_edge.cli import COMMANDS, main
 from cake_edge.cli.console import _Lines, configure_logging, duration, emit, progress_sink
 from cake_edge.cli.errors import explain, one_sentence
-from cake_edge.cli.options import json_option, key_values, teacher_options, verbosity_options
+from cake_edge.cli.options import json_option, key_values, verbosity_options
+from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.errors import GateFailed, PoolError, UsageMistake
 from cake_edge.progress import silent
 

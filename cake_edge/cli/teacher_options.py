@@ -1,0 +1,146 @@
+"""--teacher and what goes with it: the same words wherever a teacher is asked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from cake_edge.cli.options import key_values
+
+if TYPE_CHECKING:
+    from cake_edge.teachers.config import TeacherConfig
+
+__all__ = ["teacher_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _numbers(kind: type[int] | type[float], count: int | None = None) -> Callable[..., Any]:
+    """A click callback: comma-separated numbers as a tuple."""
+
+    def parse(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Any:
+        if given is None:
+            return None
+        try:
+            values = tuple(kind(part) for part in given.split(","))
+        except ValueError as error:
+            word = "whole numbers" if kind is int else "numbers"
+            raise click.BadParameter(f"{given!r} is not {word} with commas", ctx, parameter) from (
+                error
+            )
+        if count is not None and len(values) != count:
+            raise click.BadParameter(
+                f"{given!r} has {len(values)} values, not {count}", ctx, parameter
+            )
+        return values
+
+    return parse
+
+
+def _read_labels(
+    ctx: click.Context, parameter: click.Parameter, path: Path | None
+) -> tuple[str, ...] | None:
+    if path is None:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{path} is not UTF-8 text", ctx, parameter) from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+TEACHER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--arch", metavar="NAME", help="timm architecture of a checkpoint that does not name it."
+    ),
+    click.option(
+        "--arguments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=key_values,
+        help="Argument of timm.create_model; may be repeated.",
+    ),
+    click.option(
+        "--match",
+        type=click.Choice(["name", "order"]),
+        default="name",
+        show_default=True,
+        help="How tensors of a checkpoint find their place.",
+    ),
+    click.option("--random-weights", is_flag=True, help="Leave timm's random weights, seeded."),
+    click.option(
+        "--input-size",
+        metavar="C,H,W",
+        callback=_numbers(int, 3),
+        help="Channels, height and width of the input.",
+    ),
+    click.option(
+        "--mean", metavar="M,...", callback=_numbers(float), help="Mean of pixels in [0, 1]."
+    ),
+    click.option(
+        "--std", metavar="S,...", callback=_numbers(float), help="Deviation of pixels in [0, 1]."
+    ),
+    click.option("--classes", type=click.IntRange(min=1), help="Number of classes."),
+    click.option(
+        "--labels",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        callback=_read_labels,
+        help="Class names, one a line, in logit order.",
+    ),
+    click.option("--preset", metavar="NAME", help="A known preprocessing, such as imagenet."),
+)
+# As the commands' parameters are named, so are the fields of TeacherConfig.
+NAMES = (
+    "arch",
+    "arguments",
+    "match",
+    "random_weights",
+    "input_size",
+    "mean",
+    "std",
+    "classes",
+    "labels",
+    "preset",
+)
+SILENT: tuple[Any, ...] = (None, "name", {}, False)
+"""What the options hold when nobody has given them."""
+
+
+def teacher_options(*, required: bool = True) -> Callable[[F], F]:
+    """--teacher and what goes with it, as the argument `teacher`: a TeacherConfig or None."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(*args: Any, teacher: str | None, **given: Any) -> Any:
+            about = {name: given.pop(name) for name in NAMES}
+            return function(*args, teacher=_teacher_config(teacher, about), **given)
+
+        decorated: Any = wrapper
+        for option in reversed(TEACHER_OPTIONS):
+            decorated = option(decorated)
+        option = click.option(
+            "--teacher",
+            required=required,
+            metavar="REF",
+            help="timm:NAME, a checkpoint file, package:MODULE/FILE, or embedded.",
+        )
+        return cast(F, option(decorated))
+
+    return decorate
+
+
+def _teacher_config(reference: str | None, about: Mapping[str, Any]) -> TeacherConfig | None:
+    if reference is not None:
+        from cake_edge.teachers.config import TeacherConfig
+
+        return TeacherConfig(reference=reference, **about)
+    said = [f"--{name.replace('_', '-')}" for name in NAMES if about[name] not in SILENT]
+    if said:
+        raise click.UsageError(
+            f"{', '.join(said)}: given without a teacher; name one with --teacher"
+        )
+    return None
