@@ -25,7 +25,6 @@ __all__ = [
     "Stability",
     "Summary",
     "bootstrap_median",
-    "paired_difference",
     "paired_ratio",
     "stability",
     "summarise",
@@ -146,16 +145,6 @@ def stability(samples_ms: Samples) -> Stability:
     middle = float(np.median(medians))
     spread = (max(medians) - min(medians)) / middle if middle > 0 else 0.0
     return Stability(medians=medians, spread=spread, unstable=spread > SPREAD_LIMIT)
-
-
-def paired_difference(a: Samples, b: Samples, *, seed: int = 0) -> Interval:
-    """Median of a[i] - b[i] over interleaved rounds, [n] each, in the unit given; 95 % interval.
-
-    Raises:
-        UsageMistake: the two are not of one length.
-    """
-    first, second = _pair(a, b)
-    return bootstrap_median(first - second, seed=seed)
 
 
 def paired_ratio(a: Samples, b: Samples, *, seed: int = 0) -> Interval:
