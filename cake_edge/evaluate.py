@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +103,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
-            "top1": self.top1,
-            "top5": self.top5,
-            "interval95": list(self.interval95),
-            "agreement": self.agreement,
-            "n": self.n,
-            "seconds": self.seconds,
-        }
+        return {**asdict(self), "interval95": list(self.interval95)}
 
 
 def evaluate(
@@ -128,13 +121,10 @@ def evaluate(
         ArtifactError: the logits have another shape than [N, classes].
         NumericsError: a logit is NaN.
     """
-    infers = {"the model": infer}
-    if against is None:
-        return evaluate_many(infers, dataset, batch=batch, progress=progress)["the model"]
-    infers["the reference"] = against
-    return evaluate_many(
-        infers, dataset, reference="the reference", batch=batch, progress=progress
-    )["the model"]
+    infers = {"the model": infer, **({"the reference": against} if against else {})}
+    reference = "the reference" if against else None
+    found = evaluate_many(infers, dataset, reference=reference, batch=batch, progress=progress)
+    return found["the model"]
 
 
 def evaluate_many(
