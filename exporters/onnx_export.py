@@ -1,0 +1,142 @@
+"""A torch network as an ONNX file: dynamic batch, folded, checked, the same bytes every time."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from cake_edge.errors import ArtifactError
+from cake_edge.provenance import atomic_path
+from exporters.artifact import ModelCard, attach_card
+from exporters.parity import compare, require
+from exporters.runtimes.ort import OrtSession
+
+__all__ = ["INPUT", "OPSET", "OUTPUT", "export_onnx"]
+
+INPUT = "input"
+OUTPUT = "logits"
+# The first opset in which GELU is one operator. Below it a GELU is spelled out in eight, which
+# ONNX Runtime no longer recognises once it is quantized (a ConvNeXt then takes a third longer).
+# Every ONNX Runtime since 1.17 and every TensorRT since 10 reads it; higher gains nothing.
+OPSET = 20
+# Two rounding orders of float32 part by about 1e-6 of the largest logit a layer; a wrong weight,
+# a wrong mode or a lost activation by a thousand times that.
+TOLERANCE = 1e-3
+
+
+def export_onnx(network: nn.Module, path: Path, card: ModelCard) -> ModelCard:
+    """Writes `network` to `path`; the network itself is left as it is, on its device.
+
+    The graph takes `input` [batch, C, H, W] float32 and gives `logits` [batch, classes]. Before
+    the file gets its name it is checked, and run through ONNX Runtime against torch on batches of
+    one and three images.
+
+    Returns:
+        The card, as the file carries it.
+
+    Raises:
+        ArtifactError: torch cannot export the network, or the file lost its dynamic batch.
+        GateFailed: ONNX Runtime's logits are not torch's.
+    """
+    twin = copy.deepcopy(network).cpu().float().eval()
+    model = _onnx_from_torch(twin, card)
+    _strip(model)
+    attach_card(model, card)
+    onnx.checker.check_model(model, full_check=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        _check_written(temporary, twin, card)
+    return card
+
+
+def _onnx_from_torch(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
+    # Two images: an example batch of one would be taken for a constant.
+    example = _images(2, card)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                optimize=True,
+                verbose=False,
+            )
+    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ArtifactError(
+            f"torch cannot export {card.architecture} to ONNX for input {list(example.shape)}: "
+            f"{reason}"
+        ) from error
+    if program is None:
+        raise ArtifactError(f"torch's exporter gave nothing for {card.architecture}")
+    model = program.model_proto
+    if not isinstance(model, onnx.ModelProto):
+        raise ArtifactError(f"torch's exporter gave a {type(model).__name__}, not an ONNX model")
+    return model
+
+
+def _images(count: int, card: ModelCard) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(count, *card.spec.input_size, generator=generator)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's remarks about its own insides from the caller.
+
+    They are warnings of deprecated calls within torch and onnxscript, and log lines about
+    operators of packages that are not installed (torchvision); none is about the network.
+    """
+    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for package in ("torch", "onnxscript", "onnx_ir", "copyreg", "timm"):
+                for category in (DeprecationWarning, FutureWarning, UserWarning):
+                    warnings.filterwarnings("ignore", category=category, module=rf"{package}(\.|$)")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Takes out stack traces, module paths and doc strings: they name the machine of the export."""
+    graph = model.graph
+    parts = [model, graph, *graph.node, *graph.input, *graph.output]
+    for part in [*parts, *graph.value_info, *graph.initializer]:
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+
+
+def _check_written(path: Path, network: nn.Module, card: ModelCard) -> None:
+    with OrtSession(path) as session:
+        if isinstance(session.input_shape[0], int):
+            raise ArtifactError(
+                f"the exported {card.architecture} takes batches of {session.input_shape[0]} only: "
+                "the network fixes its batch size while it is traced"
+            )
+        for count in (1, 3):
+            images = _images(count, card)
+            with torch.no_grad():
+                wanted = network(images).numpy()
+            given = session.infer(images.numpy())
+            require(
+                compare(wanted, given),
+                what=f"{card.architecture} in ONNX Runtime against torch",
+                max_abs=TOLERANCE * max(float(abs(wanted).max()), TOLERANCE),
+            )

@@ -1,0 +1,153 @@
+"""The graph work: reading a float file, making it ready, and writing Q and DQ into it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationMethod,
+    QDQQuantizer,
+    QuantType,
+    TensorsData,
+)
+
+from cake_edge.errors import ArtifactError
+from exporters.quantize.dialect import Dialect
+from exporters.quantize.ranges import Range
+from exporters.runtimes.ort import open_inference_session, session_options
+
+__all__ = ["float_tensors", "prepare", "quantized_tensors", "read_float_model", "write_qdq"]
+
+GATES = frozenset({"Sigmoid", "HardSigmoid"})
+QUANTIZED_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QGemm")
+
+
+def read_float_model(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file that is to be quantized.
+
+    Raises:
+        ArtifactError: it is missing, not ONNX, or quantized already.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist or is not a file; name an ONNX file")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf keeps its own error to itself
+        reason = str(error).strip().partition("\n")[0]
+        raise ArtifactError(f"{path} is not a readable ONNX model: {reason}") from error
+    found = Counter(
+        node.op_type
+        for node in model.graph.node
+        if node.op_type in QUANTIZED_OPERATORS
+        or node.op_type.startswith("QLinear")
+        or node.op_type.endswith("Integer")
+    )
+    if found:
+        counts = ", ".join(f"{number} {name}" for name, number in sorted(found.items()))
+        raise ArtifactError(f"{path} is quantized already ({counts}); give the float model")
+    return model
+
+
+def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the model with constants and BatchNorm folded and the type of every tensor known.
+
+    The folding is ONNX Runtime's own of the kind that stays portable ("basic").
+    """
+    # Not onnxruntime's quant_pre_process: it logs to stderr and goes on when the folding fails.
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder:
+        folded = Path(folder) / "folded.onnx"
+        options = session_options()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = os.fspath(folded)
+        open_inference_session(model.SerializeToString(), options, what="the float model")
+        ready = onnx.load(folded)
+    used = {node.domain for node in ready.graph.node}
+    imports = [entry for entry in ready.opset_import if entry.domain in used | {""}]
+    del ready.opset_import[:]
+    ready.opset_import.extend(imports)
+    return onnx.shape_inference.infer_shapes(ready)
+
+
+def float_tensors(model: onnx.ModelProto) -> list[str]:
+    """Returns the names of all float activations: inputs, intermediate values, outputs."""
+    graph = model.graph
+    constants = {weight.name for weight in graph.initializer}
+    infos = [*graph.input, *graph.value_info, *graph.output]
+    floats = {
+        info.name
+        for info in infos
+        if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and info.name not in constants
+    }
+    return sorted(floats)
+
+
+def quantized_tensors(model: onnx.ModelProto, dialect: Dialect) -> list[str]:
+    """Returns the names of the activations that `write_qdq` quantizes, and so needs ranges of.
+
+    The quantizer itself is asked, in a dry run: which tensors they are does not depend on ranges.
+    """
+    quantizer = _quantizer(model, dialect, {})
+    quantizer.quantize_model()
+    activations = set(float_tensors(model))
+    return sorted(name for name in quantizer.quantized_value_map if name in activations)
+
+
+def write_qdq(
+    model: onnx.ModelProto, dialect: Dialect, ranges: Mapping[str, Range]
+) -> onnx.ModelProto:
+    """Returns the model with QuantizeLinear and DequantizeLinear as the dialect wants them.
+
+    Args:
+        ranges: of every name in `quantized_tensors`.
+    """
+    quantizer = _quantizer(model, dialect, ranges)
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    written: onnx.ModelProto = quantizer.model.model
+    # Shapes of the float graph: half of them name tensors that are gone.
+    del written.graph.value_info[:]
+    onnx.checker.check_model(written)
+    return written
+
+
+def _quantizer(
+    model: onnx.ModelProto, dialect: Dialect, ranges: Mapping[str, Range]
+) -> QDQQuantizer:
+    # The quantizer looks up every float tensor; those it does not quantize get a stand-in.
+    unused = Range(0.0, 1.0, "unused")
+    table = {}
+    for name in float_tensors(model):
+        chosen = ranges.get(name, unused)
+        table[name] = (np.array(chosen.low, np.float32), np.array(chosen.high, np.float32))
+    return QDQQuantizer(
+        copy.deepcopy(model),
+        per_channel=True,
+        reduce_range=dialect.weight_bits == 7,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, table),
+        nodes_to_quantize=[],
+        nodes_to_exclude=_products_without_gate(model),
+        op_types_to_quantize=list(dialect.operators),
+        extra_options={"OpTypesToExcludeOutputQuantization": list(dialect.float_outputs)},
+    )
+
+
+def _products_without_gate(model: onnx.ModelProto) -> list[str]:
+    """Names of the Mul nodes that are neither SiLU nor squeeze-and-excite: scales, GELU's parts."""
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Mul" and GATES.isdisjoint(producers.get(name) for name in node.input)
+    ]
