@@ -1,0 +1,1 @@
+"""This project's evidence: what its figures come from. Not installed."""

@@ -91,7 +91,7 @@ def train(images: torch.Tensor, labels: torch.Tensor, *, epochs: int, seed: int)
             loss.backward()
             optimiser.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
         mean = total / (len(images) // batch)
         click.echo(f"epoch {epoch} loss {mean:.4f} {time.perf_counter() - started:.0f} s", err=True)
         if not math.isfinite(mean):
@@ -109,7 +109,9 @@ def accuracy(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tenso
 def evaluation_subset(images: Bytes, labels: Bytes, per_class: int, seed: int) -> dict[str, Bytes]:
     """Draws `per_class` test images of every class, in the order of the test set."""
     random = np.random.default_rng(derive_seed(seed, "evaluation subset"))
-    chosen = [random.choice(np.flatnonzero(labels == k), per_class, replace=False) for k in range(10)]
+    chosen = [
+        random.choice(np.flatnonzero(labels == k), per_class, replace=False) for k in range(10)
+    ]
     index = np.sort(np.concatenate(chosen))
     return {"images": images[index], "labels": labels[index]}
 
@@ -138,7 +140,7 @@ def main(data: Path, out: Path, epochs: int, seed: int, results: Path) -> None:
     test_images, test_labels = read_split(data, "t10k")
     subset = evaluation_subset(test_images, test_labels, per_class=200, seed=seed)
     with atomic_path(out / "eval.npz") as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **subset)
+        np.savez_compressed(stream, images=subset["images"], labels=subset["labels"])
 
     stored, _ = load_checkpoint(out / "teacher.safetensors")
     stored = stored.to(memory_format=torch.channels_last)
@@ -151,7 +153,8 @@ def main(data: Path, out: Path, epochs: int, seed: int, results: Path) -> None:
         ),
     }
     write_json(results, {
-        "command": f"python -m benchmarks.train_fashion_mnist_teacher --out {out} --epochs {epochs} --seed {seed}",
+        "command": "python -m benchmarks.train_fashion_mnist_teacher "
+        f"--out {out} --epochs {epochs} --seed {seed}",
         "config": config,
         "architecture": ARCHITECTURE,
         "arguments": ARGUMENTS,

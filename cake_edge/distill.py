@@ -25,7 +25,7 @@ from cake_edge.provenance import refuse_existing, sha256_file, sha256_json, vers
 from cake_edge.samplers.base import judge
 from cake_edge.schedules import cosine, one_cycle
 from cake_edge.seeding import derive_seed, generator
-from cake_edge.students import StudentConfig, build_student
+from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.training_state import Average, restore_state, save_state
 from cake_edge.views import ViewConfig, Views
@@ -161,10 +161,11 @@ def distill(
     if pool.teacher_digest != teacher.digest:
         raise PoolError(
             f"the pool {pool.path} was made by another teacher (weights "
-            f"{pool.teacher_digest[:12]}…, given {teacher.digest[:12]}…); make one with this teacher"
+            f"{pool.teacher_digest[:12]}…, given {teacher.digest[:12]}…); make one with this one"
         )
     started = time.monotonic()
     network, architecture, arguments = build_student(student, teacher.spec, seed=seed)
+    inherited = inherit_weights(network, teacher.network) if student.inherit else 0
     plan = json.loads(json.dumps({
         "config": asdict(config),
         "seed": seed,
@@ -172,6 +173,7 @@ def distill(
         "pool": pool.digest,
         "architecture": architecture,
         "arguments": arguments,
+        "inherited": inherited,
         "versions": versions(),
     }))  # fmt: skip
     if not _finished(out, plan):
@@ -243,13 +245,14 @@ def _train(
         images, workers = images.to(teacher.device), 0
     views = Views(images, teacher, config.views(), seed=seed, first=done, last=config.steps)
     every = max(1, config.steps // CURVE_POINTS)
-    window, saved, begun = torch.zeros((), device=teacher.device), time.monotonic(), time.monotonic()
+    window = torch.zeros((), device=teacher.device)
+    saved = begun = time.monotonic()
     network.train()
     for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
         _set_rate(optimiser, config, step)
         loss = _loss(network(shown), wanted, config)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if config.clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()

@@ -46,7 +46,7 @@ ASSETS = Path(__file__).parent / "assets"
 
 
 def demo_recipe() -> Recipe:
-    """Returns the recipe of `cake-edge demo`: the embedded teacher, evaluated on its test images."""
+    """Returns the recipe of `cake-edge demo`: the embedded teacher and its test images."""
     return load_recipe(ASSETS / "demo.toml")
 
 
@@ -143,6 +143,10 @@ class _Job:
             *(self.quantized_file(target) for target in self.recipe.targets),
         ]
 
+    def _inside(self, file: Path) -> str:
+        """The path below the run folder: a run can be moved."""
+        return file.relative_to(self.run.folder).as_posix()
+
     def export_teacher(self) -> None:
         """Writes the teacher as ONNX."""
         teacher = self.teacher
@@ -194,10 +198,11 @@ class _Job:
         recipe = self.recipe
 
         def work() -> Mapping[str, Any]:
-            return distill(
+            trained = distill(
                 self.teacher, recipe.student, pool, recipe.distill, self.checkpoint,
                 seed=recipe.seed, workers=max(0, self.workers - 1), progress=self.progress,
-            ).to_dict() | {"path": self.checkpoint.relative_to(self.run.folder).as_posix()}  # fmt: skip
+            )  # fmt: skip
+            return {**trained.to_dict(), "path": self._inside(self.checkpoint)}
 
         key = {
             "pool": pool.digest,
@@ -237,7 +242,7 @@ class _Job:
                 self.student_file, out, lambda: pool_images(pool, 32), target=target, config=config
             )
             self.progress("quantize", 1, 1, target)
-            return result.to_dict() | {"target": target}
+            return {**result.to_dict(), "path": self._inside(out), "target": target}
 
         key = {
             "student": sha256_file(self.student_file),
@@ -366,7 +371,7 @@ class _Job:
             "role": card.role,
             "precision": card.precision,
             "target": None if card.target == "any" else card.target,
-            "path": file.relative_to(self.run.folder).as_posix(),
+            "path": self._inside(file),
             "bytes": file.stat().st_size,
             "parameters": card.parameters,
             "top1": measured.get("top1"),

@@ -107,7 +107,7 @@ class Pool:
             pushed += int(aimed.sum())
             hit += int((seen == shard.targets)[aimed].sum())
         share = histogram.double() / histogram.sum()
-        entropy = float(-torch.xlogy(share, share).sum()) / math.log(classes) if classes > 1 else 1.0
+        entropy = float(-torch.xlogy(share, share).sum()) / math.log(max(2, classes))
         return {
             "images": len(self),
             "pushed": pushed,
@@ -135,9 +135,11 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
         about = read_json(path / "pool.json")
         pool = Pool(path, about)
         if about["format"] != FORMAT:
-            raise PoolError(f"{path} has pool format {about['format']}; this version reads {FORMAT}")
+            raise PoolError(
+                f"{path} has pool format {about['format']}; this version reads {FORMAT}"
+            )
         complete = bool(about["complete"])
-        _ = pool.spec, pool.teacher_digest, len(pool), about["shards"]
+        _ = pool.spec, pool.teacher_digest, len(pool), about["shards"] if complete else ()
     except (ArtifactError, UsageMistake, KeyError, TypeError, ValueError) as error:
         raise PoolError(f"the pool.json of {path} is damaged: {error}") from error
     if not complete:

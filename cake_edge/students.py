@@ -1,4 +1,10 @@
-"""Students: timm networks of a size that suits the teacher's images."""
+"""Students: timm networks of a size that suits the teacher's images.
+
+A student of the teacher's own family can start from a selection of the teacher's weights (Xu et
+al., "Initializing Models with Larger Ones", arXiv 2311.18823): in every tensor the elements at
+evenly spaced places, the same places wherever the widths are the same, so that what belongs
+together stays together.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from cake_edge.networks import build_network
 from cake_edge.spec import ImageSpec
 
-__all__ = ["STUDENTS", "StudentConfig", "build_student"]
+__all__ = ["STUDENTS", "StudentConfig", "build_student", "inherit_weights"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +29,13 @@ class StudentConfig:
     """A name of `STUDENTS`, or any timm architecture."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `timm.create_model`, over those of the preset."""
+    inherit: bool = True
+    """Start from a selection of the teacher's weights where both are of one family."""
 
 
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "tiny-resnet": ("resnet10t", {"channels": [8, 16, 32, 64], "stem_width": 8}),
-    "small-resnet": ("resnet10t", {"channels": [12, 24, 48, 96], "stem_width": 8}),
+    "small-resnet": ("resnet10t", {"channels": [16, 32, 64, 96], "stem_width": 8}),
     "medium-resnet": ("resnet10t", {"channels": [24, 48, 96, 192], "stem_width": 16}),
     "small-mobile": ("mobilenetv3_small_050", {}),
 }
@@ -51,3 +60,29 @@ def build_student(
         seed=seed,
     )
     return network, architecture, arguments
+
+
+@torch.no_grad()
+def inherit_weights(student: nn.Module, teacher: nn.Module) -> int:
+    """Fills the student from evenly spaced elements of the teacher's tensors of the same name.
+
+    Returns:
+        How many tensors were filled: 0 where the two are of different families. A tensor that is
+        larger than the teacher's in some dimension keeps its random values.
+    """
+    if type(student) is not type(teacher):
+        return 0
+    source, filled = teacher.state_dict(), 0
+    for name, tensor in student.state_dict().items():
+        given = source.get(name)
+        if given is None or given.ndim != tensor.ndim:
+            continue
+        if any(small > large for small, large in zip(tensor.shape, given.shape, strict=True)):
+            continue
+        for dimension, (small, large) in enumerate(zip(tensor.shape, given.shape, strict=True)):
+            if small < large:
+                places = torch.arange(small, device=given.device) * large // small
+                given = given.index_select(dimension, places)
+        tensor.copy_(given)
+        filled += 1
+    return filled

@@ -63,7 +63,7 @@ def map_shards(
 
 
 def _start(job: Callable[[int], None], parent: int) -> None:
-    global _job  # noqa: PLW0603 - a worker process serves one job from start to end
+    global _job  # a worker process serves one job from start to end
     _job = job
     torch.set_num_threads(1)
     watch_parent(parent)

@@ -110,5 +110,5 @@ def _row(model: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f} %"
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} %"

@@ -60,7 +60,9 @@ def soft_nearest_neighbour_released(logits: torch.Tensor, targets: torch.Tensor)
         targets: [B] int64.
     """
     closeness = -torch.cdist(logits, logits).square()
-    closeness = closeness.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), -torch.inf)
+    closeness = closeness.masked_fill(
+        torch.eye(len(logits), dtype=torch.bool, device=logits.device), -torch.inf
+    )
     same = targets.unsqueeze(1) == targets.unsqueeze(0)
     same.fill_diagonal_(fill_value=False)
     paired = same.any(1)

@@ -48,6 +48,8 @@ def uniform(
     return torch.rand(shape, generator=random, device=random.device) * (high - low) + low
 
 
-def random_choice(probability: float, shape: tuple[int, ...], random: torch.Generator) -> torch.Tensor:
+def random_choice(
+    probability: float, shape: tuple[int, ...], random: torch.Generator
+) -> torch.Tensor:
     """Returns booleans that are true with `probability`."""
     return torch.rand(shape, generator=random, device=random.device) < probability

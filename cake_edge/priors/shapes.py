@@ -54,7 +54,8 @@ def _fill(
     pick = torch.randperm(count, generator=random, device=random.device)
     field = bank[pick].unsqueeze(1)
     swing = ((other - base) * strength)[:, :, None, None]
-    return (base[:, :, None, None] + field * swing).clamp(0, 1)
+    filled: torch.Tensor = base[:, :, None, None] + field * swing
+    return filled.clamp(0, 1)
 
 
 def _coverage(
@@ -106,7 +107,9 @@ def _contours(count: int, random: torch.Generator) -> torch.Tensor:
 def _finish(canvas: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     """Some noise and some loss of contrast, as cameras and scanners give."""
     count = canvas.shape[0]
-    noisy = uniform(0, 0.12, (count, 1, 1, 1), random) * random_choice(0.4, (count, 1, 1, 1), random)
+    noisy = uniform(0, 0.12, (count, 1, 1, 1), random) * random_choice(
+        0.4, (count, 1, 1, 1), random
+    )
     noise = torch.randn(canvas.shape, generator=random, device=random.device)
     gain = torch.where(
         random_choice(0.3, (count, 1, 1, 1), random), uniform(0.4, 1, (count, 1, 1, 1), random), 1.0

@@ -45,8 +45,7 @@ def fields(count: int, height: int, width: int, random: torch.Generator) -> torc
     wave = torch.where(hard, (wave * 8).clamp(-1, 1), wave)
     kind = torch.rand((count, 1, 1), generator=random, device=random.device)
     field = torch.where(kind < 0.35, wave, _clouds(count, height, width, random))
-    field = torch.where(kind > 0.75, along.clamp(-1, 1), field)
-    return field
+    return torch.where(kind > 0.75, along.clamp(-1, 1), field)
 
 
 def _clouds(count: int, height: int, width: int, random: torch.Generator) -> torch.Tensor:
@@ -58,6 +57,8 @@ def _clouds(count: int, height: int, width: int, random: torch.Generator) -> tor
         if cells > short:
             break
         coarse = torch.randn((count, 1, cells, cells), generator=random, device=random.device)
-        smooth = functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+        smooth = functional.interpolate(
+            coarse, (height, width), mode="bilinear", align_corners=False
+        )
         total += smooth * slope**octave
     return (total / total.std((2, 3), keepdim=True).clamp_min(1e-3)).clamp(-2, 2).squeeze(1) * 0.6

@@ -26,9 +26,7 @@ SAMPLERS: dict[str, type[CakeConfig] | type[CakePaperConfig]] = {
 }
 
 
-def sampler_settings(
-    name: str, values: Mapping[str, Any], where: str = "sampler"
-) -> SamplerConfig:
+def sampler_settings(name: str, values: Mapping[str, Any], where: str = "sampler") -> SamplerConfig:
     """Returns the configuration of sampler `name` with `values` over its defaults.
 
     Raises:

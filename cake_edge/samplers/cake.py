@@ -1,10 +1,10 @@
 """CAKE started from structured images: the project's default sampler.
 
 Contrastive abductive knowledge extraction (Braun, Mundt, Kersting, arXiv 2306.02090) with four
-changes, each of which earned its place by measurement: the diffusion starts from structured
-images in place of white noise; what is kept of the prior is balanced by the classes the teacher
-sees; several snapshots are kept along each trajectory, so that the pool spans noise levels; and step size
-and contrast vary from tuple to tuple. Weights are per image and do not depend on the batch.
+changes: the diffusion starts from structured images in place of white noise; what is kept of the
+prior is balanced by the classes the teacher sees; several snapshots are kept along each
+trajectory, so that the pool spans noise levels; and step size and contrast vary from tuple to
+tuple. Weights are per image and do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class CakeConfig:
         return asdict(self)
 
     def snapshot_steps(self) -> tuple[int, ...]:
-        """Returns the steps at which images are kept: the last, a half of it, a quarter, …"""
+        """Returns the steps at which images are kept: the last, half of it, a quarter, and so on."""
         steps = {max(1, self.steps >> halvings) for halvings in range(self.snapshots)}
         return tuple(sorted(steps))
 
@@ -115,9 +115,11 @@ class CakeSampler:
         begin = torch.randperm(len(prior), generator=random, device=random.device)
         parts = [prior.select(begin[starts:].sort().values)]
         if starts:
-            parts.append(self._pushed(prior.images[begin[:starts]], random).select(
-                torch.arange(pushed, device=random.device)
-            ))
+            parts.append(
+                self._pushed(prior.images[begin[:starts]], random).select(
+                    torch.arange(pushed, device=random.device)
+                )
+            )
         return self._stored(SyntheticBatch.concatenate(parts))
 
     def _balanced_prior(self, keep: int, random: torch.Generator) -> SyntheticBatch:
@@ -167,7 +169,7 @@ class CakeSampler:
         step_size: torch.Tensor,
         contrast: torch.Tensor,
     ) -> list[torch.Tensor]:
-        """Diffuses [T, G, C, H, W] towards targets [T, G]; returns a [T * G, C, H, W] a snapshot."""
+        """Diffuses [T, G, C, H, W] towards targets [T, G]; a [T * G, C, H, W] a snapshot."""
         config, size = self.config, targets.shape[1]
 
         def loss(current: torch.Tensor) -> torch.Tensor:

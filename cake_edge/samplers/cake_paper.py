@@ -116,15 +116,16 @@ class CakePaperSampler:
             with torch.autocast(images.device.type):
                 value = self.loss(images, targets)
             optimiser.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             optimiser.step()
             if config.langevin:
                 noise = gaussian(config.batch, teacher.spec, random)
                 images.data.add_(noise, alpha=(2 * rate) ** 0.5)
         if not torch.isfinite(value):
             raise NumericsError(
-                f"the CAKE loss of mini-batch {index} is {float(value.detach())} after {config.steps} steps at "
-                f"step size {rate:.3g}; use a smaller step_size or smaller weights"
+                f"the CAKE loss of mini-batch {index} is {float(value.detach())} after "
+                f"{config.steps} steps at step size {rate:.3g}; "
+                "use a smaller step_size or smaller weights"
             )
         return self._labelled(images.detach(), targets, index)
 
@@ -144,8 +145,7 @@ class CakePaperSampler:
             nearest = soft_nearest_neighbour_released(logits, flat)
             contrast = 0.5 * config.tuple_size**2 / nearest
         total = (
-            config.classification
-            * target_cross_entropy_released(logits, flat, config.tuple_size)
+            config.classification * target_cross_entropy_released(logits, flat, config.tuple_size)
             + config.contrast * contrast
             + config.variation * total_variation_released(images)
         )
@@ -153,9 +153,7 @@ class CakePaperSampler:
             total = total + config.entropy * class_entropy_released(logits)
         return total
 
-    def _labelled(
-        self, images: torch.Tensor, targets: torch.Tensor, index: int
-    ) -> SyntheticBatch:
+    def _labelled(self, images: torch.Tensor, targets: torch.Tensor, index: int) -> SyntheticBatch:
         size = min(self.config.batch, self.count - index * self.config.batch)
         images = images[:size]
         if self.config.half:
@@ -163,9 +161,10 @@ class CakePaperSampler:
         logits = judge(self.teacher, images, self.config.batch)
         if not self.config.soft_labels:
             # A decision as logits: a margin that softmax turns into one and zeros in float32.
-            logits = 100.0 * torch.nn.functional.one_hot(
-                logits.argmax(1), self.teacher.spec.classes
-            ).float()
+            logits = (
+                100.0
+                * torch.nn.functional.one_hot(logits.argmax(1), self.teacher.spec.classes).float()
+            )
         steps = torch.full((size,), self.config.steps, device=images.device)
         return SyntheticBatch(
             images=images, logits=logits, targets=targets.flatten()[:size], steps=steps

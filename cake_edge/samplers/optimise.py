@@ -55,9 +55,7 @@ def descend(
     return kept
 
 
-def draw_tuples(
-    count: int, size: int, classes: int, random: torch.Generator
-) -> torch.Tensor:
+def draw_tuples(count: int, size: int, classes: int, random: torch.Generator) -> torch.Tensor:
     """Returns targets [count, size]: in every row `size` distinct classes in random order.
 
     As released: a random permutation of all classes, cut to the first `size`.

@@ -1,0 +1,142 @@
+import pytest
+import torch
+
+from cake_edge import distill as module
+from cake_edge.checkpoint import load_checkpoint
+from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
+from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
+from cake_edge.pool import synthesize
+from cake_edge.samplers import CakeConfig
+from cake_edge.students import StudentConfig, build_student
+
+STUDENT = StudentConfig(name="resnet10t", arguments={"channels": [4, 4, 4, 8], "stem_width": 4})
+QUICK = DistillConfig(steps=20, batch=16)
+
+
+@pytest.fixture(scope="module")
+def teacher(make_teacher):
+    return make_teacher("plain")
+
+
+@pytest.fixture(scope="module")
+def pool(teacher, tmp_path_factory):
+    config = CakeConfig(steps=4, snapshots=2, oversample=2, images_per_shard=64, batch=64)
+    return synthesize(teacher, config, tmp_path_factory.mktemp("pools") / "p", count=128, seed=0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(teacher, pool, tmp_path_factory):
+    out = tmp_path_factory.mktemp("student") / "s.safetensors"
+    return distill(teacher, STUDENT, pool, QUICK, out, seed=0)
+
+
+def test_the_student_learns_what_the_teacher_says(teacher, pool, tmp_path):
+    config = DistillConfig(steps=150, batch=32, average=0.95, mixed=0.0, motion=0.0)
+    result = distill(teacher, STUDENT, pool, config, tmp_path / "s.safetensors", seed=0)
+    fresh, _, _ = build_student(STUDENT, teacher.spec, seed=0)
+    trained, about = load_checkpoint(result.path)
+    images = pool.load().images.float()
+    wanted = teacher(images).softmax(1)
+
+    def error(network):
+        with torch.no_grad():
+            return float((network.eval()(images).softmax(1) - wanted).abs().mean())
+
+    assert error(trained) < 0.5 * error(fresh)
+    assert result.curve[-1][1] < result.curve[0][1]
+    assert about.manifest["pool"] == pool.digest
+    assert about.manifest["teacher"] == teacher.digest
+    assert result.views == 150 * 32
+
+
+def test_the_same_seed_gives_the_same_bytes_with_workers_too(undisturbed, teacher, pool, tmp_path):
+    again = distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0, workers=1)
+    assert again.path.read_bytes() == undisturbed.path.read_bytes()
+    other = distill(teacher, STUDENT, pool, QUICK, tmp_path / "t.safetensors", seed=1)
+    assert other.path.read_bytes() != undisturbed.path.read_bytes()
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    teacher, pool, tmp_path, monkeypatch, optimiser
+):
+    config = DistillConfig(steps=20, batch=16, optimiser=optimiser)
+    whole = distill(teacher, STUDENT, pool, config, tmp_path / "whole.safetensors", seed=0)
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+
+    def stop_at(step):
+        def progress(task, done, total, note=""):
+            if done == step:
+                raise KeyboardInterrupt
+
+        return progress
+
+    out = tmp_path / "s.safetensors"
+    for step in (5, 6, 17):
+        with pytest.raises(KeyboardInterrupt):
+            distill(teacher, STUDENT, pool, config, out, seed=0, progress=stop_at(step))
+        assert not out.exists()
+    seen = []
+    distill(
+        teacher, STUDENT, pool, config, out, seed=0,
+        progress=lambda task, done, total, note="": seen.append(done),
+    )  # fmt: skip
+    assert seen[0] == 17  # the state of step 16 was taken up
+    assert out.read_bytes() == whole.path.read_bytes()
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+def test_a_damaged_or_foreign_state_is_left_aside(undisturbed, teacher, pool, tmp_path):
+    state = tmp_path / ".s.safetensors.state"
+    state.write_bytes(b"not a state")
+    out = tmp_path / "s.safetensors"
+    distill(teacher, STUDENT, pool, QUICK, out, seed=0)
+    assert out.read_bytes() == undisturbed.path.read_bytes()
+
+
+def test_a_finished_student_is_found_and_another_plan_is_refused(undisturbed, teacher, pool):
+    before = undisturbed.path.read_bytes()
+    again = distill(teacher, STUDENT, pool, QUICK, undisturbed.path, seed=0)
+    assert again.sha256 == undisturbed.sha256
+    with pytest.raises(OutputExists, match="different: config"):
+        distill(teacher, STUDENT, pool, DistillConfig(steps=3), undisturbed.path, seed=0)
+    assert undisturbed.path.read_bytes() == before
+
+
+def test_another_teacher_s_pool_is_refused(make_teacher, pool, tmp_path):
+    with pytest.raises(PoolError, match="made by another teacher"):
+        distill(
+            make_teacher("plain", seed=4), STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(teacher, pool, tmp_path):
+    config = DistillConfig(
+        steps=20, batch=16, optimiser="sgd", learning_rate=1e20, clip=0.0, schedule="one-cycle"
+    )
+    with pytest.raises(NumericsError, match="lower learning_rate"):
+        distill(teacher, STUDENT, pool, config, tmp_path / "s.safetensors", seed=0)
+    assert not (tmp_path / "s.safetensors").exists()
+
+
+def test_the_authors_preset_trains_without_augmentation_on_the_pool_s_own_labels():
+    paper = DISTILL_PRESETS["cake-paper"]
+    assert (paper.loss, paper.optimiser, paper.schedule) == (
+        "soft-cross-entropy",
+        "sgd",
+        "one-cycle",
+    )
+    assert not paper.augment
+    assert paper.average == 0.0
+    # 30 epochs of the 99 % of 256 000 images that are trained on, in batches of 256.
+    assert paper.steps == 30 * (256_000 * 99 // 100) // 256
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(UsageMistake, match="steps is 0"):
+        DistillConfig(steps=0)
+    with pytest.raises(UsageMistake, match="mixed needs augment"):
+        DistillConfig(augment=False)
+    with pytest.raises(UsageMistake, match="at least 2"):
+        DistillConfig(batch=1)

@@ -1,0 +1,141 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cake_edge.errors import OutOfSpace, OutputExists, PoolError, UsageMistake
+from cake_edge.pool import open_pool, synthesize
+from cake_edge.samplers import CakeConfig, CakePaperConfig
+
+QUICK = CakeConfig(steps=4, snapshots=2, oversample=2, images_per_shard=16, batch=16)
+
+
+@pytest.fixture(scope="module")
+def teacher(make_teacher):
+    return make_teacher("plain")
+
+
+@pytest.fixture(scope="module")
+def pool(teacher, tmp_path_factory):
+    return synthesize(teacher, QUICK, tmp_path_factory.mktemp("pools") / "p", count=40, seed=0)
+
+
+def files_of(folder):
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def test_it_holds_what_the_sampler_made_shard_by_shard(pool, teacher):
+    assert len(pool) == 40
+    assert [len(shard) for shard in pool.shards()] == [16, 16, 8]
+    assert [len(batch) for batch in pool.batches(10)] == [10, 6, 10, 6, 8]
+    made = QUICK.build(teacher, count=40, seed=0).shard(1)
+    stored = list(pool.shards())[1]
+    assert torch.equal(stored.images, made.images)
+    assert torch.equal(stored.logits, made.logits)
+    assert pool.load().images.dtype == torch.float16
+
+
+def test_workers_change_no_byte(pool, teacher, tmp_path):
+    again = synthesize(teacher, QUICK, tmp_path / "p", count=40, seed=0, workers=2)
+    assert files_of(again.path) == files_of(pool.path)
+    assert again.digest == pool.digest
+
+
+def test_another_seed_makes_other_images(pool, teacher, tmp_path):
+    other = synthesize(teacher, QUICK, tmp_path / "p", count=40, seed=1)
+    assert other.digest != pool.digest
+
+
+def test_an_interrupted_pool_goes_on_to_the_same_bytes(pool, teacher, tmp_path):
+    def stop_after_first(task, done, total, note=""):
+        if done > 0:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "p"
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(teacher, QUICK, folder, count=40, seed=0, progress=stop_after_first)
+    with pytest.raises(PoolError, match="unfinished"):
+        open_pool(folder)
+    (folder / ".shard-00001.safetensors.partial").write_bytes(b"half")
+    first = (folder / "shard-00000.safetensors").stat().st_mtime_ns
+    synthesize(teacher, QUICK, folder, count=40, seed=0)
+    assert (folder / "shard-00000.safetensors").stat().st_mtime_ns == first
+    assert files_of(folder) == files_of(pool.path)
+
+
+def test_a_finished_pool_is_found_and_not_made_again(pool, teacher, monkeypatch):
+    monkeypatch.setattr("cake_edge.pool.map_shards", None)
+    assert synthesize(teacher, QUICK, pool.path, count=40, seed=0).digest == pool.digest
+
+
+def test_other_settings_do_not_touch_a_pool_that_is_there(pool, teacher):
+    before = files_of(pool.path)
+    with pytest.raises(PoolError, match=r"different: count, seed"):
+        synthesize(teacher, QUICK, pool.path, count=41, seed=1)
+    assert files_of(pool.path) == before
+
+
+def test_a_folder_with_something_else_is_refused(teacher, tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(OutputExists):
+        synthesize(teacher, QUICK, tmp_path, count=4, seed=0)
+    assert files_of(tmp_path) == {"letter.txt": b"mine"}
+
+
+def test_another_teacher_s_pool_is_refused(pool, make_teacher):
+    with pytest.raises(PoolError, match="made by another teacher"):
+        open_pool(pool.path, teacher_digest=make_teacher("plain", seed=9).digest)
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_shard(teacher, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cake_edge.pool.save_file", full)
+    with pytest.raises(OutOfSpace, match="no space left"):
+        synthesize(teacher, QUICK, tmp_path / "p", count=16, seed=0)
+    assert [file.name for file in (tmp_path / "p").iterdir()] == ["pool.json"]
+
+
+def test_damage_is_named(pool, teacher, tmp_path):
+    folder = tmp_path / "p"
+    synthesize(teacher, QUICK, folder, count=16, seed=0)
+    shard = folder / "shard-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(PoolError, match=r"shard-00000.safetensors is damaged"):
+        open_pool(folder).load()
+    shard.unlink()
+    with pytest.raises(PoolError, match="lost its shard"):
+        open_pool(folder).load()
+    (folder / "pool.json").write_text(json.dumps({"format": 1, "complete": True}))
+    with pytest.raises(PoolError, match="damaged"):
+        open_pool(folder)
+    with pytest.raises(PoolError, match=r"holds no pool.json"):
+        open_pool(tmp_path)
+
+
+def test_the_summary_counts_what_is_there(pool):
+    batch, summary = pool.load(), pool.summary()
+    seen = batch.logits.argmax(1)
+    assert summary["images"] == 40
+    assert summary["pushed"] == int((batch.targets >= 0).sum()) > 0
+    assert summary["class_histogram"] == torch.bincount(seen, minlength=4).tolist()
+    assert summary["classes_covered"] == len(seen.unique())
+    assert 0 <= summary["label_entropy"] <= 1
+    assert summary["teacher_confidence"] == pytest.approx(
+        float(batch.logits.softmax(1).amax(1).mean()), rel=1e-5
+    )
+
+
+def test_a_full_precision_sampler_is_stored_in_full(make_teacher, tmp_path):
+    config = CakePaperConfig(batch=8, tuple_size=4, steps=1, variation=1.0)
+    pool = synthesize(make_teacher("plain"), config, tmp_path / "p", count=12, seed=0)
+    stored = load_file(pool.path / "shard-00000.safetensors")
+    assert stored["images"].dtype == torch.float32
+    assert [len(shard) for shard in pool.shards()] == [8, 4]
+
+
+def test_an_empty_pool_is_refused(teacher, tmp_path):
+    with pytest.raises(UsageMistake, match="count is 0"):
+        synthesize(teacher, QUICK, tmp_path / "p", count=0, seed=0)

@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from cake_edge.errors import UsageMistake
+from cake_edge.networks import build_network, parameter_count
+from cake_edge.spec import ImageSpec
+from cake_edge.students import STUDENTS, StudentConfig, build_student, inherit_weights
+
+SPEC = ImageSpec(channels=1, height=28, width=28, mean=(0.5,), std=(0.5,), classes=10)
+
+
+def resnet(channels, seed=0):
+    arguments = {"channels": channels, "stem_width": 8}
+    return build_network("resnet10t", channels=1, classes=10, arguments=arguments, seed=seed)
+
+
+@pytest.mark.parametrize("name", sorted(STUDENTS))
+def test_every_preset_builds_and_answers_small_images(name):
+    network, architecture, arguments = build_student(StudentConfig(name=name), SPEC, seed=0)
+    assert network.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    again = build_network(architecture, channels=1, classes=10, arguments=arguments)
+    assert parameter_count(again) == parameter_count(network)
+
+
+def test_any_timm_name_is_a_student_and_arguments_go_over_the_preset_s():
+    network, architecture, _ = build_student(StudentConfig(name="test_efficientnet"), SPEC, seed=0)
+    assert architecture == "test_efficientnet"
+    narrow = StudentConfig(name="small-resnet", arguments={"channels": [4, 4, 4, 4]})
+    assert parameter_count(build_student(narrow, SPEC, seed=0)[0]) < parameter_count(network)
+
+
+def test_an_unknown_name_is_refused_with_near_ones():
+    with pytest.raises(UsageMistake, match=r"did you mean .*resnet"):
+        build_student(StudentConfig(name="resnet10tt"), SPEC, seed=0)
+
+
+def test_the_seed_decides_the_weights():
+    def first(seed):
+        return next(build_student(StudentConfig(), SPEC, seed=seed)[0].parameters())
+
+    assert torch.equal(first(0), first(0))
+    assert not torch.equal(first(0), first(1))
+
+
+def test_a_student_as_wide_as_its_teacher_inherits_the_whole_of_it():
+    teacher, student = resnet([8, 8, 16, 16], seed=1), resnet([8, 8, 16, 16], seed=2)
+    assert inherit_weights(student, teacher) == len(teacher.state_dict())
+    images = torch.rand(2, 1, 28, 28)
+    assert torch.equal(student.eval()(images), teacher.eval()(images))
+
+
+def test_a_narrow_student_takes_evenly_spaced_channels_that_belong_together():
+    teacher, student = resnet([8, 8, 16, 16], seed=1), resnet([4, 8, 16, 16], seed=2)
+    inherit_weights(student, teacher)
+    large, small = teacher.state_dict(), student.state_dict()
+    assert torch.equal(small["layer1.0.conv1.weight"], large["layer1.0.conv1.weight"][::2])
+    assert torch.equal(small["layer1.0.bn1.weight"], large["layer1.0.bn1.weight"][::2])
+    assert torch.equal(small["layer2.0.conv1.weight"], large["layer2.0.conv1.weight"][:, ::2])
+
+
+def test_another_family_and_wider_tensors_are_left_alone():
+    student = resnet([8, 8, 16, 16])
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    other = build_network("test_efficientnet", channels=1, classes=10)
+    assert inherit_weights(student, other) == 0
+    assert inherit_weights(student, resnet([4, 4, 4, 4], seed=3)) < len(before)
+    name = "layer4.0.conv1.weight"
+    assert torch.equal(student.state_dict()[name], before[name])

@@ -1,0 +1,98 @@
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from cake_edge.batch import SyntheticBatch
+from cake_edge.seeding import generator
+from cake_edge.views import ViewConfig, Views, class_index
+
+
+@pytest.fixture
+def teacher(make_teacher):
+    return make_teacher("plain")
+
+
+def pool_of(teacher, labels):
+    count = len(labels)
+    images = torch.rand((count, 1, 16, 16), generator=generator(0, "images")).half()
+    logits = torch.nn.functional.one_hot(torch.tensor(labels), 4) * 9.0
+    zeros = torch.zeros(count, dtype=torch.int64)
+    return SyntheticBatch(images=images, logits=logits, targets=zeros, steps=zeros)
+
+
+def views_of(teacher, labels=(0, 0, 0, 0, 0, 1, 1, 3), last=4, **settings):
+    config = {"batch": 64, "augment": True, "motion": 1.0, "mixed": 0.5, "balance": True}
+    pool = pool_of(teacher, list(labels))
+    return Views(pool, teacher, ViewConfig(**{**config, **settings}), seed=0, first=0, last=last)
+
+
+def test_teacher_s_logits_are_of_the_very_view(teacher):
+    for shown, wanted in views_of(teacher):
+        torch.testing.assert_close(teacher(shown), wanted)
+
+
+def test_a_step_is_the_same_whenever_it_is_asked_for_and_every_step_differs(teacher):
+    views = views_of(teacher)
+    later = views.step(3)
+    assert torch.equal(later[0], list(views)[3][0])
+    assert not torch.equal(later[0], views.step(2)[0])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_give_the_same_steps_in_order(teacher, workers):
+    views = views_of(teacher, last=5)
+    loader = DataLoader(
+        views, batch_size=None, num_workers=workers, multiprocessing_context="spawn"
+    )
+    here, there = list(views), list(loader)
+    assert len(there) == 5
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+
+
+def test_balance_draws_the_classes_that_occur_evenly(teacher):
+    def shares(balance):
+        views = views_of(teacher, augment=False, mixed=0.0, balance=balance, batch=3000)
+        seen = views.step(0)[1].argmax(1)
+        return (torch.bincount(seen, minlength=4) / 3000).tolist()
+
+    assert shares(True) == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], abs=0.04)
+    assert shares(False) == pytest.approx([5 / 8, 2 / 8, 0, 1 / 8], abs=0.04)
+
+
+def test_without_augmentation_images_and_logits_are_the_pool_s_own(teacher):
+    views = views_of(teacher, augment=False, mixed=0.0)
+    shown, wanted = views.step(0)
+    pool = {tuple(i.flatten().tolist()): z for i, z in zip(
+        views.pool.images.float(), views.pool.logits, strict=True
+    )}  # fmt: skip
+    for image, logits in zip(shown, wanted, strict=True):
+        assert torch.equal(pool[tuple(image.flatten().tolist())], logits)
+
+
+def test_no_motion_leaves_an_image_or_its_mirror_image(teacher):
+    views = views_of(teacher, motion=0.0, mixed=0.0)
+    shown, _ = views.step(0)
+    stored = views.pool.images.float()
+    nearest = [
+        min(float((image - known).abs().max()) for s in stored for known in (s, s.flip(-1)))
+        for image in shown
+    ]
+    assert max(nearest) < 1e-5
+
+
+def test_mixed_views_lie_between_two_images(teacher):
+    still = views_of(teacher, motion=0.0, mixed=0.0).step(0)[0]
+    mixed = views_of(teacher, motion=0.0, mixed=0.5).step(0)[0]
+    assert torch.equal(still[32:], mixed[32:])
+    assert not torch.equal(still[:32], mixed[:32])
+    assert mixed.min() >= still.min()
+    assert mixed.max() <= still.max()
+
+
+def test_class_index_groups_images_by_class():
+    order, starts, sizes = class_index(torch.tensor([2, 0, 2, 5, 0]))
+    assert order.tolist() == [1, 4, 0, 2, 3]
+    assert starts.tolist() == [0, 2, 4]
+    assert sizes.tolist() == [2, 2, 1]
