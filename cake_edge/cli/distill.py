@@ -53,6 +53,12 @@ __all__ = ["command"]
     help="Argument of the student's timm.create_model; may be repeated.",
 )
 @click.option(
+    "--inherit/--from-scratch",
+    default=True,
+    show_default=True,
+    help="Start from a selection of the teacher's weights where both are of one family.",
+)
+@click.option(
     "--pool",
     required=True,
     type=click.Path(path_type=Path),
@@ -84,6 +90,7 @@ def command(
     teacher: TeacherConfig,
     student: str,
     student_arguments: dict[str, Any],
+    inherit: bool,
     pool: Path,
     training: str,
     settings: dict[str, Any],
@@ -106,7 +113,7 @@ def command(
     from cake_edge.teachers import load_teacher
 
     config = distill_settings({"preset": training, **settings}, "--set")
-    small = StudentConfig(name=student, arguments=student_arguments)
+    small = StudentConfig(name=student, arguments=student_arguments, inherit=inherit)
     network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
     images = open_pool(pool, teacher_digest=network.digest)
     with progress_sink() as progress:

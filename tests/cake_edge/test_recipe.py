@@ -177,9 +177,7 @@ def test_a_missing_or_unreadable_recipe_is_a_usage_mistake(tmp_path: Path) -> No
 def test_distill_takes_a_preset_with_changes(write: Callable[[str], Path]) -> None:
     paper = RECIPE + "[distill]\npreset = 'cake-paper'\nsteps = 9\n"
     assert load_recipe(write(paper)).distill == replace(DISTILL_PRESETS["cake-paper"], steps=9)
-    with pytest.raises(
-        UsageMistake, match=r"distill\.preset is 'paper'.*allowed: cake"
-    ):
+    with pytest.raises(UsageMistake, match=r"distill\.preset is 'paper'.*allowed: cake"):
         load_recipe(write(paper.replace("cake-paper'", "paper'")))
 
 

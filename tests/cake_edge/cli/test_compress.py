@@ -81,6 +81,7 @@ def test_a_recipe_becomes_a_run_folder_and_is_found_finished_again(
         ["student", "fp32", "any"],
         ["student", "int8", "ort-x86"],
     ]
+    assert "  100.00 %  " in lines[2], "the teacher agrees with itself"
     assert str(out / "report.html") in lines[-1]
     report = run_json(*words)
     assert report == json.loads((out / "report.json").read_text(encoding="utf-8"))

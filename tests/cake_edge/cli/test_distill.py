@@ -54,6 +54,19 @@ def test_the_published_training_is_there_by_name(
     )
 
 
+def test_a_student_of_the_teachers_family_inherits_unless_told_otherwise(
+    run_json: Callable[..., dict[str, Any]], teacher_file: Path, pool_folder: Path, tmp_path: Path
+) -> None:
+    def inherited(*words: str) -> int:
+        out = tmp_path / f"student{len(words)}.safetensors"
+        run_json("distill", "--teacher", teacher_file, "--student", "test_resnet", *words,
+                 "--pool", pool_folder, *SHORT, "--out", out)  # fmt: skip
+        return int(load_checkpoint(out)[1].manifest["inherited"])
+
+    assert inherited() > 0
+    assert inherited("--from-scratch") == 0
+
+
 def test_help_names_every_student_preset(run: Run) -> None:
     text = " ".join(run("distill", "--help").stdout.split())
     for name in STUDENTS:
