@@ -18,7 +18,7 @@ class Dialect:
     name: str
     """The target, as `--target` and the file's metadata name it."""
     operators: tuple[str, ...]
-    """Operators whose inputs and outputs are quantized; of Mul only those that apply a gate."""
+    """Operators whose inputs and outputs are quantized; see `graph` for the exceptions."""
     float_outputs: tuple[str, ...]
     """Operators among them whose output stays float."""
     weight_bits: int

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationMethod,
     QDQQuantizer,
@@ -57,7 +58,7 @@ def read_float_model(path: Path) -> onnx.ModelProto:
 
 
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns the model with constants and BatchNorm folded and the type of every tensor known.
+    """Returns the model folded, with means over the image as pooling, and all types known.
 
     The folding is ONNX Runtime's own of the kind that stays portable ("basic").
     """
@@ -75,7 +76,34 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     imports = [entry for entry in ready.opset_import if entry.domain in used | {""}]
     del ready.opset_import[:]
     ready.opset_import.extend(imports)
-    return onnx.shape_inference.infer_shapes(ready)
+    typed = onnx.shape_inference.infer_shapes(ready)
+    _pool_means(typed)
+    return typed
+
+
+def _pool_means(model: onnx.ModelProto) -> None:
+    """Turns ReduceMean over height and width into the GlobalAveragePool it is, in place.
+
+    ONNX Runtime has an integer form of the second only.
+    """
+    graph = model.graph
+    constants = {weight.name: weight for weight in graph.initializer}
+    images = {info.name for info in graph.value_info if len(info.type.tensor_type.shape.dim) == 4}
+    for node in graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) != 2 or node.input[0] not in images:
+            continue
+        axes = constants.get(node.input[1])
+        kept = all(item.name != "keepdims" or item.i == 1 for item in node.attribute)
+        if axes is None or not kept:
+            continue
+        if {int(axis) % 4 for axis in numpy_helper.to_array(axes)} == {2, 3}:
+            node.op_type = "GlobalAveragePool"
+            del node.input[1:]
+            del node.attribute[:]
+    used = {name for node in graph.node for name in node.input}
+    kept_weights = [weight for weight in graph.initializer if weight.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept_weights)
 
 
 def float_tensors(model: onnx.ModelProto) -> list[str]:
@@ -137,17 +165,21 @@ def _quantizer(
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, table),
         nodes_to_quantize=[],
-        nodes_to_exclude=_products_without_gate(model),
+        nodes_to_exclude=_left_float(model),
         op_types_to_quantize=list(dialect.operators),
         extra_options={"OpTypesToExcludeOutputQuantization": list(dialect.float_outputs)},
     )
 
 
-def _products_without_gate(model: onnx.ModelProto) -> list[str]:
-    """Names of the Mul nodes that are neither SiLU nor squeeze-and-excite: scales, GELU's parts."""
+def _left_float(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that stay float although their operator is quantized elsewhere."""
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "Mul" and GATES.isdisjoint(producers.get(name) for name in node.input)
-    ]
+    # Where LayerNormalization follows, nothing has bounded the residual sums that are pooled.
+    unbounded = any(node.op_type == "LayerNormalization" for node in model.graph.node)
+    left = []
+    for node in model.graph.node:
+        gated = not GATES.isdisjoint(producers.get(name) for name in node.input)
+        scale = node.op_type == "Mul" and not gated
+        if scale or (node.op_type == "GlobalAveragePool" and unbounded):
+            left.append(node.name)
+    return left
