@@ -246,7 +246,7 @@ def _train(
     views = Views(images, teacher, config.views(), seed=seed, first=done, last=config.steps)
     every = max(1, config.steps // CURVE_POINTS)
     window = torch.zeros((), device=teacher.device)
-    saved = begun = time.monotonic()
+    saved = time.monotonic()
     network.train()
     for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
         _set_rate(optimiser, config, step)
@@ -262,8 +262,7 @@ def _train(
             continue
         curve.append((step + 1, _checked(float(window) / ((step % every) + 1), step, state_path)))
         window.zero_()
-        rate = (step + 1 - done) * config.batch / (time.monotonic() - begun)
-        progress("distill", step + 1, config.steps, f"loss {curve[-1][1]:.3f}, {rate:.0f} views/s")
+        progress("distill", step + 1, config.steps, f"loss {curve[-1][1]:.3f}")
         if time.monotonic() - saved > SAVE_SECONDS and step + 1 < config.steps:
             save_state(
                 state_path, key=key, step=step + 1, network=network, average=average,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,13 +194,12 @@ def synthesize(
     total = math.ceil(count / sampler.images_per_shard)
     files = [out / f"shard-{index:05d}.safetensors" for index in range(total)]
     missing = [index for index in range(total) if not files[index].exists()]
-    started, before = time.monotonic(), total - len(missing)
-    progress("synthesize", min(count, before * sampler.images_per_shard), count)
+    before = total - len(missing)
 
     def note(done: int) -> None:
-        images = min(count, (before + done) * sampler.images_per_shard)
-        rate = done * sampler.images_per_shard / max(1e-9, time.monotonic() - started)
-        progress("synthesize", images, count, f"{rate:.0f} images/s")
+        progress("synthesize", min(count, (before + done) * sampler.images_per_shard), count)
+
+    note(0)
 
     job = _ShardJob(maker, out, sampler.half)
     map_shards(job, missing, workers=workers if teacher.device.type == "cpu" else 1, note=note)

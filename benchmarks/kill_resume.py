@@ -1,0 +1,114 @@
+"""Kills a run with SIGKILL at random moments until it ends: benchmarks/results/kill_resume.json.
+
+    python -m benchmarks.kill_resume --kills 10
+
+The undisturbed run and the killed one must hold the same bytes: pool, student, ONNX files.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from benchmarks.results_files import RESULTS, write_results
+from cake_edge.provenance import sha256_file
+
+__all__ = ["RECIPE", "hashes", "kill_and_resume"]
+
+RECIPE = """
+name = "kill"
+[teacher]
+reference = "embedded"
+[synthesis]
+count = 480
+settings = { steps = 8, images_per_shard = 48, oversample = 2 }
+[student]
+name = "tiny-resnet"
+[distill]
+steps = 600
+batch = 64
+[bench]
+min_seconds = 0.2
+warmup_seconds = 0.1
+"""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file whose bytes a seed decides; measurements and records are left out."""
+    kept = [*folder.glob("pool/*"), *folder.glob("student/*"), *folder.glob("artifacts/*")]
+    return {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(kept)}
+
+
+def start(recipe: Path, out: Path) -> subprocess.Popen[bytes]:
+    """Starts `cake-edge compress` in a process of its own."""
+    command = [sys.executable, "-m", "cake_edge", "compress", str(recipe), "--out", str(out)]
+    return subprocess.Popen(
+        [*command, "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def kill_and_resume(recipe: Path, out: Path, moments: list[float]) -> int:
+    """Starts the run once for every moment and kills it then, and once more to the end.
+
+    Args:
+        moments: seconds after the start.
+
+    Returns:
+        How many of the kills met a run that was still going.
+    """
+    met = 0
+    for moment in moments:
+        process = start(recipe, out)
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            met += 1
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    if start(recipe, out).wait() != 0:
+        raise RuntimeError("the run did not end well after the last kill")
+    return met
+
+
+@click.command()
+@click.option("--kills", default=10, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS / "kill_resume.json")
+def main(kills: int, seed: int, results: Path) -> None:
+    """Compares a killed run with an undisturbed one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recipe = folder / "recipe.toml"
+        recipe.write_text(RECIPE)
+        started = time.monotonic()
+        if start(recipe, folder / "whole").wait() != 0:
+            raise click.ClickException("the undisturbed run failed")
+        whole = time.monotonic() - started
+        # Starting takes seconds of its own: a kill falls between that and a little past the end.
+        moments = [random.Random(seed + k).uniform(0.3, 0.9) * whole for k in range(kills)]
+        met = kill_and_resume(recipe, folder / "killed", moments)
+        same = hashes(folder / "whole") == hashes(folder / "killed")
+        measured = {
+            "seed": seed,
+            "undisturbed_seconds": round(whole, 1),
+            "kills": kills,
+            "kills_that_met_a_running_process": met,
+            "killed_after_seconds": [round(moment, 1) for moment in moments],
+            "same_bytes": same,
+            "files": hashes(folder / "whole"),
+        }
+    command = ["python", "-m", "benchmarks.kill_resume", "--kills", str(kills), "--seed", str(seed)]
+    write_results(results, command, measured)
+    click.echo(f"{met} of {kills} kills met a running process; same bytes: {same}")
+    sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""What every results file has: the command, the code and the machine that made it."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cake_edge.provenance import environment, write_json
+
+__all__ = ["RESULTS", "write_results"]
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def write_results(path: Path, command: list[str], measured: Mapping[str, Any]) -> None:
+    """Writes `measured` beside the command, the commit and the environment."""
+    write_json(path, {
+        "command": shlex.join(command),
+        "commit": _commit(),
+        "environment": environment(),
+        **measured,
+    })  # fmt: skip
+
+
+def _commit() -> str:
+    """The commit that was checked out, with "-dirty" where tracked files differ from it."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

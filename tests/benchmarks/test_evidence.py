@@ -1,0 +1,83 @@
+"""README, results and code say the same."""
+
+import json
+import re
+
+import pytest
+
+from benchmarks.demo import markdown_table, promises
+from cake_edge.pipeline import demo_recipe
+from cake_edge.provenance import sha256_file
+from cake_edge.recipe import resolved
+
+
+@pytest.fixture(scope="module")
+def demo(root):
+    return json.loads((root / "benchmarks/results/demo.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def readme(root):
+    return (root / "README.md").read_text()
+
+
+def test_readme_quotes_the_demo_s_results_to_the_letter(demo, readme):
+    assert markdown_table(demo) in readme
+    assert f"{demo['wall_seconds']:.0f} seconds" in readme
+    assert f"{demo['peak_memory_bytes'] / 2**30:.1f} GiB" in readme
+
+
+def test_the_results_are_of_the_recipe_that_is_shipped(demo):
+    wanted = json.loads(json.dumps(resolved(demo_recipe())))
+    wanted["evaluate"].pop("data")
+    wanted["teacher"]["reference"] = demo["recipe"]["teacher"]["reference"]
+    assert demo["recipe"] == wanted
+
+
+def test_every_promise_of_the_demo_is_recorded_as_the_figures_have_it(demo):
+    assert demo["promises"] == promises(demo)
+
+
+def test_a_promise_that_is_not_kept_is_seen(demo):
+    worse = json.loads(json.dumps(demo))
+    worse["wall_seconds"] = 361
+    for model in worse["models"]:
+        if model["precision"] == "int8":
+            model["top1"] = 70.0
+    kept = promises(worse)
+    assert not kept["at most 6 minutes"]
+    assert not kept["INT8 top-1 at least 78 %"]
+    assert not kept["INT8 within 0.5 points of FP32"]
+
+
+def test_the_embedded_teacher_is_the_one_that_was_measured(root):
+    result = json.loads((root / "benchmarks/results/fashion_mnist_teacher.json").read_text())
+    assets = root / "cake_edge/assets/fashion_mnist"
+    assert sha256_file(assets / "teacher.safetensors") == result["sha256"]
+    card = (assets / "MODEL_CARD.md").read_text()
+    assert f"{result['measured']['top1_all_10000']:.2f} %" in card
+    assert f"{result['measured']['top1_subset_2000']:.2f} %" in card
+    assert f"{result['parameters']:,}" in card
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", "fashion_mnist_teacher", "kill_resume", "startup", "efficientnet_lite0"]
+)
+def test_every_result_says_what_made_it(root, name):
+    result = json.loads((root / f"benchmarks/results/{name}.json").read_text())
+    assert result["command"].startswith("python -m benchmarks.")
+    assert {"versions", "processor", "cpu_flags", "machine"} <= result["environment"].keys()
+    text = json.dumps(result)
+    assert not re.search(r'"/(home|root|tmp|work)\b', text)
+
+
+def test_killed_runs_ended_with_the_same_bytes(root):
+    result = json.loads((root / "benchmarks/results/kill_resume.json").read_text())
+    assert result["same_bytes"] is True
+    assert result["kills"] >= 10
+    assert result["kills_that_met_a_running_process"] >= 8
+
+
+def test_help_starts_at_once(root):
+    result = json.loads((root / "benchmarks/results/startup.json").read_text())
+    assert result["ratio"] <= 1.5

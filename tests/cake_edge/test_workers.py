@@ -1,0 +1,81 @@
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cake_edge.errors import CakeEdgeError, PoolError
+from cake_edge.workers import map_shards
+
+
+@dataclass(frozen=True)
+class Touch:
+    folder: Path
+
+    def __call__(self, index):
+        (self.folder / str(index)).write_text(str(os.getpid()))
+
+
+@dataclass(frozen=True)
+class Fail:
+    how: str
+
+    def __call__(self, index):
+        if self.how == "die":
+            os._exit(9)
+        raise PoolError("this shard is bad")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_index_is_done_once_and_told_of(tmp_path, workers):
+    told = []
+    map_shards(Touch(tmp_path), [4, 1, 7], workers=workers, note=told.append)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1", "4", "7"]
+    assert told == [1, 2, 3]
+    pids = {file.read_text() for file in tmp_path.iterdir()}
+    assert (str(os.getpid()) in pids) == (workers == 1)
+
+
+def test_an_error_in_a_worker_comes_through_as_it_is():
+    with pytest.raises(PoolError, match="this shard is bad"):
+        map_shards(Fail("raise"), [0, 1], workers=2, note=lambda done: None)
+
+
+def test_a_worker_that_is_killed_is_said():
+    with pytest.raises(CakeEdgeError, match=r"a worker process was killed .* fewer --workers"):
+        map_shards(Fail("die"), [0, 1], workers=2, note=lambda done: None)
+
+
+SLEEPERS = """
+import time
+from cake_edge.workers import map_shards
+
+def sleep(index):
+    time.sleep(60)
+
+if __name__ == "__main__":
+    map_shards(sleep, [0, 1], workers=2, note=print)
+"""
+
+
+def test_workers_end_soon_after_their_parent_is_killed(tmp_path):
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    parent = subprocess.Popen([sys.executable, str(script)])
+    me = psutil.Process(parent.pid)
+    deadline = time.monotonic() + 60
+    children = []
+    # The workers (beside multiprocessing's own resource tracker) run once they have two threads:
+    # their own and the one that watches the parent.
+    while sum(child.num_threads() > 1 for child in children) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        children = me.children(recursive=True)
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
