@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -61,7 +57,7 @@ def _onnx_from_torch(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
     # Two images: an example batch of one would be taken for a constant.
     example = _images(2, card)
     try:
-        with _quiet(), torch.no_grad():
+        with torch.no_grad():
             program = torch.onnx.export(
                 network,
                 (example,),
@@ -74,7 +70,7 @@ def _onnx_from_torch(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
                 verbose=False,
             )
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise ArtifactError(
             f"torch cannot export {card.architecture} to ONNX for input {list(example.shape)}: "
             f"{reason}"
@@ -90,28 +86,6 @@ def _onnx_from_torch(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
 def _images(count: int, card: ModelCard) -> torch.Tensor:
     generator = torch.Generator().manual_seed(count)
     return torch.randn(count, *card.spec.input_size, generator=generator)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's remarks about its own insides from the caller.
-
-    They are warnings of deprecated calls within torch and onnxscript, and log lines about
-    operators of packages that are not installed (torchvision); none is about the network.
-    """
-    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for package in ("torch", "onnxscript", "onnx_ir", "copyreg", "timm"):
-                for category in (DeprecationWarning, FutureWarning, UserWarning):
-                    warnings.filterwarnings("ignore", category=category, module=rf"{package}(\.|$)")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _strip(model: onnx.ModelProto) -> None:
@@ -134,6 +108,11 @@ def _check_written(path: Path, network: nn.Module, card: ModelCard) -> None:
             images = _images(count, card)
             with torch.no_grad():
                 wanted = network(images).numpy()
+            if wanted.shape != (count, card.spec.classes):
+                raise ArtifactError(
+                    f"{card.architecture} gives {list(wanted.shape)} for {count} images; its spec "
+                    f"says {card.spec.classes} classes"
+                )
             given = session.infer(images.numpy())
             require(
                 compare(wanted, given),
