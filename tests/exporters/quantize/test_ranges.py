@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cake_edge.errors import NumericsError
+from exporters.quantize.ranges import Histogram, Range, least_error_range
+
+
+def histogram_of(*parts):
+    histogram = Histogram("t")
+    for part in parts:
+        histogram.widen(part)
+    for part in parts:
+        histogram.count(part)
+    return histogram
+
+
+def rounded(values, chosen):
+    """What uint8 makes of the values: the rule of ONNX's QuantizeLinear, literally."""
+    low, high = min(chosen.low, 0), max(chosen.high, 0)
+    scale = (high - low) / 255
+    zero = round(-low / scale)
+    level = np.clip(np.round(values.astype(np.float64) / scale) + zero, 0, 255)
+    return (level - zero) * scale
+
+
+def error(values, chosen):
+    return float(((rounded(values, chosen) - values) ** 2).mean())
+
+
+def normal(count, seed=0):
+    return np.random.default_rng(seed).standard_normal(count).astype(np.float32)
+
+
+def test_parts_give_the_histogram_of_the_whole():
+    values = normal(5000)
+    whole, parts = histogram_of(values), histogram_of(values[:10], values[10:])
+    assert (whole.low, whole.high) == (values.min(), values.max())
+    np.testing.assert_array_equal(whole.counts, parts.counts)
+    wanted, _ = np.histogram(values, bins=len(whole.counts), range=(whole.low, whole.high))
+    # float32 may put a value beside the edge of a bin.
+    assert np.abs(whole.counts - wanted).sum() < 10
+    assert whole.counts.sum() == len(values)
+
+
+def test_an_even_spread_keeps_nearly_everything_it_has_seen():
+    chosen = least_error_range(histogram_of(np.linspace(-6, 6, 40_000, dtype=np.float32)))
+    assert chosen.low == pytest.approx(-6, abs=0.03)
+    assert chosen.high == pytest.approx(6, abs=0.03)
+
+
+def test_a_far_outlier_is_clipped():
+    values = np.concatenate([normal(2_000_000), np.float32([30.0])])
+    chosen = least_error_range(histogram_of(values))
+    assert chosen.high < 12
+    assert error(values, chosen) < error(values, histogram_of(values).minmax) / 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_choice_is_never_worse_than_everything_seen_or_a_quantile(seed):
+    random = np.random.default_rng(seed)
+    values = random.standard_t(2 + seed, 50_000).astype(np.float32)
+    if seed % 2:
+        values = np.maximum(values, 0)
+    chosen = least_error_range(histogram_of(values))
+    low, high = np.quantile(values, [0.0001, 0.9999])
+    for other in (Range(values.min(), values.max(), ""), Range(low, high, "")):
+        assert error(values, chosen) <= error(values, other) * 1.02
+
+
+def test_after_relu_the_range_starts_at_zero():
+    chosen = least_error_range(histogram_of(np.maximum(normal(20_000), 0)))
+    # Where the first level lies: above zero it would be moved there.
+    assert 0 <= chosen.low < 0.1
+
+
+def test_a_constant_tensor_has_the_range_of_its_value():
+    chosen = least_error_range(histogram_of(np.full(9, 2.5, np.float32)))
+    assert (chosen.low, chosen.high) == (2.5, 2.5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_tensor_that_is_not_finite_is_named(value):
+    with pytest.raises(NumericsError, match="'t'"):
+        Histogram("t").widen(np.float32([0, value, 1]))

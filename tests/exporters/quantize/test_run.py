@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from cake_edge.errors import ArtifactError, GateFailed, NumericsError, PoolError
+from cake_edge.provenance import sha256_file
+from exporters.parity import compare
+from exporters.quantize import QuantizeConfig, quantize
+from exporters.runtimes import OrtSession, open_session
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def done(float_file, images, tmp_path_factory):
+    """(report, file) of a quantization with all defaults."""
+    out = tmp_path_factory.mktemp("int8") / "student.int8.onnx"
+    return quantize(float_file, out, images), out
+
+
+def logits(path, images, **settings):
+    with OrtSession(path, **settings) as session:
+        return np.concatenate([session.infer(batch) for batch in images()])
+
+
+def test_int8_gives_nearly_the_logits_of_float(done, float_file, images):
+    _, out = done
+    parity = compare(logits(float_file, images), logits(out, images))
+    assert parity.sqnr_db > 15
+    assert parity.top1_agreement > 0.9
+
+
+def test_the_fused_integers_compute_what_the_file_says(done, images):
+    _, out = done
+    parity = compare(logits(out, images, optimise=False), logits(out, images))
+    assert parity.sqnr_db > 35
+
+
+def test_every_layer_really_runs_in_int8(done):
+    report, _ = done
+    assert report.coverage["int8_share"] == 1
+    assert report.coverage["left_float"] == []
+    # One conversion in; the logits come out of the last product as float.
+    assert report.coverage["operators"]["QuantizeLinear"] == 1
+    assert "DequantizeLinear" not in report.coverage["operators"]
+
+
+def test_the_report_is_of_the_images_kept_apart(done, float_file, images):
+    report, out = done
+    apart = np.arange(64) % 4 == 3
+    wanted, given = (logits(path, images)[apart] for path in (float_file, out))
+    assert report.parity.n == report.checked_images == 16
+    assert report.calibration_images == 48
+    assert report.parity.max_abs == pytest.approx(compare(wanted, given).max_abs, rel=1e-4)
+
+
+def test_the_best_of_the_variants_tried_is_the_one_written(done):
+    report, _ = done
+    written = report.ranges + ("+bias" if report.bias_correction else "")
+    assert report.divergence[written] == min(report.divergence.values())
+    assert {"minmax", "least-error"} <= set(report.divergence)
+
+
+def test_the_card_says_what_the_file_is_and_was_made_from(done, float_file, card):
+    report, out = done
+    with open_session(out) as session:
+        found = session.card
+    assert (found.precision, found.target) == ("int8", "ort-x86")
+    assert found.parent == sha256_file(float_file)
+    assert (found.architecture, found.spec, found.role) == ("resnet10t", card.spec, "student")
+    assert found.parameters == card.parameters
+    assert found.manifest["seed"] == card.manifest["seed"]
+    assert found.manifest["quantization"]["parity"] == report.parity.to_dict()
+
+
+def test_the_file_is_a_valid_model_and_about_a_quarter_of_the_size(done, float_file):
+    report, out = done
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+    assert report.path == out
+    assert report.bytes == out.stat().st_size < 0.45 * float_file.stat().st_size
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_another_process_writes_the_same_bytes(done, float_file, tmp_path):
+    _, out = done
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from exporters.quantize import quantize
+def images():
+    random = np.random.default_rng(0)
+    for count in (40, 24):
+        yield random.standard_normal((count, 1, 20, 20)).astype(np.float32)
+quantize(Path(sys.argv[1]), Path(sys.argv[2]), images)
+"""
+    again = tmp_path / "again.onnx"
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(float_file), str(again)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "4711"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (ended.stdout, ended.stderr) == ("", "")
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_ranges_too_coarse_for_the_gate_leave_nothing_behind(
+    float_file, images, tmp_path, monkeypatch
+):
+    # Three levels instead of 256: the smallest honest way to a bad INT8 file.
+    monkeypatch.setattr("exporters.quantize.run.least_error_range", lambda _: _everything())
+    monkeypatch.setattr(
+        "exporters.quantize.ranges.Histogram.minmax", property(lambda _: _everything())
+    )
+    with pytest.raises(GateFailed, match="nothing was written"):
+        quantize(
+            float_file,
+            tmp_path / "q.onnx",
+            images,
+            config=QuantizeConfig(max_agreement_drop=0.0),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def _everything():
+    from exporters.quantize.ranges import Range
+
+    return Range(-1000.0, 1000.0, "minmax")
+
+
+def test_a_file_without_a_card_is_refused(float_file, images, tmp_path):
+    model = onnx.load(float_file)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    with pytest.raises(ArtifactError, match="cake-edge export"):
+        quantize(tmp_path / "bare.onnx", tmp_path / "q.onnx", images)
+
+
+def test_an_int8_file_is_not_quantized_again(done, images, tmp_path):
+    _, out = done
+    with pytest.raises(ArtifactError, match="quantized already"):
+        quantize(out, tmp_path / "q.onnx", images)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error"),
+    [
+        (np.zeros((4, 1, 20, 20), np.float32), PoolError),
+        (np.zeros((9, 1, 10, 10), np.float32), PoolError),
+        (np.full((9, 1, 20, 20), np.nan, np.float32), NumericsError),
+    ],
+)
+def test_images_that_will_not_do_leave_nothing_behind(float_file, tmp_path, batch, error):
+    with pytest.raises(error):
+        quantize(float_file, tmp_path / "q.onnx", lambda: iter([batch]))
+    assert list(tmp_path.iterdir()) == []
