@@ -8,18 +8,14 @@ images, its distance from FP32, and its speed over FP32 in paired runs.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 
 from benchmarks.results_files import RESULTS, write_results
-from cake_edge.provenance import read_json
+from benchmarks.runs import run_and_summarise
 
 __all__ = ["markdown_table", "promises"]
 
@@ -41,8 +37,7 @@ def promises(result: Mapping[str, Any]) -> dict[str, bool]:
 def markdown_table(result: Mapping[str, Any]) -> str:
     """The table that README quotes."""
     lines = [
-        "| model | parameters | file | top-1, 2 000 real images | agreement with the teacher "
-        "| p50, one thread | speed |",
+        "| model | parameters | file | top-1, 2 000 real images | agreement | p50 | speed |",
         "|---|---|---|---|---|---|---|",
     ]
     for model in result["models"]:
@@ -62,66 +57,17 @@ def _model(result: Mapping[str, Any], role: str, precision: str) -> Mapping[str,
     return found
 
 
-def _summary(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The report without curves and pictures: what a figure in a document rests on."""
-    models = []
-    for model in report["models"]:
-        kept = {k: v for k, v in model.items() if k != "path"}
-        if model["precision"] == "int8":
-            kept["speedup_over_fp32"] = report["quantize"][model["target"]]["over_student_fp32"]
-        models.append(kept)
-    return {
-        "seed": report["manifest"]["seed"],
-        "recipe": report["manifest"]["recipe"],
-        "teacher": report["manifest"]["teacher"],
-        "pool": report["manifest"]["pool"],
-        "pool_summary": report["pool"],
-        "agreement_synthetic": report["distill"]["agreement_synthetic"],
-        "stages": report["stages"],
-        "models": models,
-        "machine": {k: v for k, v in report["environment"].items() if k != "versions"},
-    }
-
-
-def _peak_of(process: subprocess.Popen[bytes]) -> int:
-    """Waits for a process; returns the most memory that it and its children held, in bytes."""
-    me, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
-        total = 0
-        try:
-            for one in [me, *me.children(recursive=True)]:
-                total += one.memory_info().rss
-        except psutil.Error:
-            total = 0
-        peak = max(peak, total)
-        time.sleep(0.2)
-    return peak
-
-
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new run folder.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS / "demo.json")
 def main(out: Path, seed: int, results: Path) -> None:
     """Runs the demo in a process of its own and writes its results."""
-    if out.exists():
-        raise click.ClickException(f"{out} is there already: the wall time would not be the run's")
-    command = ["cake-edge", "demo", "--out", str(out), "--seed", str(seed)]
-    started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cake_edge", *command[1:]], stdout=subprocess.DEVNULL
-    )
-    peak = _peak_of(process)
-    wall = time.monotonic() - started
-    if process.returncode != 0:
-        raise click.ClickException(f"the demo ended with {process.returncode}")
-    result = {
-        "wall_seconds": round(wall, 1),
-        "peak_memory_bytes": peak,
-        **_summary(read_json(out / "report.json")),
-    }
+    result = run_and_summarise(["demo", "--out", str(out), "--seed", str(seed)], out)
     result["promises"] = promises(result)
-    write_results(results, ["python", "-m", "benchmarks.demo", "--out", str(out)], result)
+    write_results(
+        results, ["python", "-m", "benchmarks.demo", "--out", out.name, "--seed", str(seed)], result
+    )
     click.echo(markdown_table(result))
     for promise, kept in result["promises"].items():
         click.echo(f"{'kept  ' if kept else 'MISSED'} {promise}")

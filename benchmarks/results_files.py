@@ -10,7 +10,7 @@ from typing import Any
 
 from cake_edge.provenance import environment, write_json
 
-__all__ = ["RESULTS", "write_results"]
+__all__ = ["RESULTS", "ROOT", "write_results"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -62,7 +62,7 @@ class DistillConfig:
     """Decay of the moving average of weights that is the result; 0 takes the last weights."""
     augment: bool = True
     """Change the views at every step and ask the teacher anew; off: the pool's own logits."""
-    motion: float = 1.0
+    motion: float = 0.4
     """How far augmentation turns, moves and scales; 0 for flips alone."""
     mixed: float = 0.5
     """Share of views that are blended with another."""

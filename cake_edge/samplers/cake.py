@@ -88,7 +88,7 @@ class CakeConfig:
         return asdict(self)
 
     def snapshot_steps(self) -> tuple[int, ...]:
-        """Returns the steps at which images are kept: the last, half of it, a quarter, and so on."""
+        """Returns the steps at which images are kept: the last, half of it, a quarter …."""
         steps = {max(1, self.steps >> halvings) for halvings in range(self.snapshots)}
         return tuple(sorted(steps))
 
