@@ -13,7 +13,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgr
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock teacher clean
+.PHONY: help setup demo test lint lock teacher evidence clean
 
 help: ## What can be made.
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,6 +53,11 @@ lock: $(READY) ## Newer versions into constraints/; review and test what changes
 
 teacher: $(READY) ## The embedded teacher, trained anew (needs the Debian package dataset-fashion-mnist).
 	$(BIN)/python -m benchmarks.train_fashion_mnist_teacher --out cake_edge/assets/fashion_mnist
+
+evidence: $(READY) ## The figures that README quotes, measured anew (about ten minutes; OUT must be new).
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.kill_resume
+	$(BIN)/python -m benchmarks.demo --out "$(OUT)"
 
 clean: ## Removes .venv and every cache; runs/ stays.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

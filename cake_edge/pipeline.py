@@ -404,7 +404,7 @@ def _data_free(accuracy: Mapping[str, Any], data: Path | None) -> dict[str, Any]
     count = next(iter(accuracy.values()))["n"]
     return {
         "statement": (
-            "Real images were read by the stage `evaluate` alone, after the student and its INT8 "
+            "Real images were read by the stage evaluate alone, after the student and its INT8 "
             "files were finished; no setting, weight or range depends on them."
         ),
         "reads": [{"stage": "evaluate", "what": data.name, "images": count}],
