@@ -20,19 +20,19 @@ import click
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.provenance import sha256_file
 
-__all__ = ["RECIPE", "hashes", "kill_and_resume"]
+__all__ = ["RECIPE", "hashes", "kill_and_resume", "kill_moments"]
 
 RECIPE = """
 name = "kill"
 [teacher]
 reference = "embedded"
 [synthesis]
-count = 480
-settings = { steps = 8, images_per_shard = 48, oversample = 2 }
+count = 1440
+settings = { steps = 20, images_per_shard = 48, oversample = 2 }
 [student]
 name = "tiny-resnet"
 [distill]
-steps = 600
+steps = 1500
 batch = 64
 [bench]
 min_seconds = 0.2
@@ -77,6 +77,17 @@ def kill_and_resume(recipe: Path, out: Path, moments: list[float]) -> int:
     return met
 
 
+def kill_moments(whole: float, idle: float, kills: int, seed: int) -> list[float]:
+    """Draws moments so spread that the run is not over before the last kill, as a rule.
+
+    Args:
+        whole: seconds of an undisturbed run.
+        idle: seconds of a run that finds every stage finished: what each new start costs.
+    """
+    most = 2 * (whole - idle) / (kills + 2)
+    return [idle * 0.7 + random.Random(seed * 1000 + k).uniform(0, most) for k in range(kills)]
+
+
 @click.command()
 @click.option("--kills", default=10, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -91,8 +102,10 @@ def main(kills: int, seed: int, results: Path) -> None:
         if start(recipe, folder / "whole").wait() != 0:
             raise click.ClickException("the undisturbed run failed")
         whole = time.monotonic() - started
-        # Starting takes seconds of its own: a kill falls between that and a little past the end.
-        moments = [random.Random(seed + k).uniform(0.3, 0.9) * whole for k in range(kills)]
+        started = time.monotonic()
+        start(recipe, folder / "whole").wait()
+        idle = time.monotonic() - started
+        moments = kill_moments(whole, idle, kills, seed)
         met = kill_and_resume(recipe, folder / "killed", moments)
         same = hashes(folder / "whole") == hashes(folder / "killed")
         measured = {

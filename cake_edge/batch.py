@@ -43,12 +43,3 @@ class SyntheticBatch:
             targets=self.targets[index],
             steps=self.steps[index],
         )
-
-    def to(self, device: torch.device) -> SyntheticBatch:
-        """Returns the batch on `device`."""
-        return SyntheticBatch(
-            images=self.images.to(device),
-            logits=self.logits.to(device),
-            targets=self.targets.to(device),
-            steps=self.steps.to(device),
-        )

@@ -25,6 +25,7 @@ from cake_edge.provenance import refuse_existing, sha256_file, sha256_json, vers
 from cake_edge.samplers.base import judge
 from cake_edge.schedules import cosine, one_cycle
 from cake_edge.seeding import derive_seed, generator
+from cake_edge.stored_images import HeldImages, ImageSource
 from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.training_state import Average, restore_state, save_state
@@ -32,7 +33,7 @@ from cake_edge.views import ViewConfig, Views
 
 __all__ = ["DISTILL_PRESETS", "DistillConfig", "DistillResult", "distill"]
 
-SAVE_SECONDS = 10.0
+SAVE_SECONDS = 5.0
 CURVE_POINTS = 100
 
 
@@ -240,10 +241,10 @@ def _train(
         state_path, key=key, network=network, average=average, optimiser=optimiser,
         device=teacher.device,
     )  # fmt: skip
-    images = pool.load()
+    images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
-        images, workers = images.to(teacher.device), 0
-    views = Views(images, teacher, config.views(), seed=seed, first=done, last=config.steps)
+        workers = 0
+    views = Views(images, logits, teacher, config.views(), seed=seed, first=done, last=config.steps)
     every = max(1, config.steps // CURVE_POINTS)
     window = torch.zeros((), device=teacher.device)
     saved = time.monotonic()
@@ -270,6 +271,17 @@ def _train(
             )  # fmt: skip
             saved = time.monotonic()
     return average, curve
+
+
+def _source(pool: Pool, device: torch.device) -> ImageSource:
+    """The pool's images: in the memory of a CUDA device where half of it holds them."""
+    mapped = pool.images()
+    if device.type == "cuda":
+        row = mapped.gather(torch.zeros(1, dtype=torch.int64))
+        free, _ = torch.cuda.mem_get_info(device)
+        if row.nbytes * len(mapped) < free / 2:
+            return HeldImages(torch.cat([s.images.to(device) for s in pool.shards()]))
+    return mapped
 
 
 def _batches(

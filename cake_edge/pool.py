@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import ArtifactError, PoolError, UsageMistake
@@ -34,6 +33,7 @@ from cake_edge.provenance import (
 )
 from cake_edge.samplers.base import SamplerConfig
 from cake_edge.spec import ImageSpec
+from cake_edge.stored_images import MappedImages, read_tensors
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.workers import map_shards
 
@@ -83,10 +83,16 @@ class Pool:
             for index in torch.arange(len(shard)).split(size):
                 yield shard.select(index)
 
-    def load(self) -> SyntheticBatch:
-        """Returns the whole pool in memory; images keep the precision they are stored in."""
-        parts = [_read_shard(self.path / e["file"], as_stored=True) for e in self.about["shards"]]
-        return SyntheticBatch.concatenate(parts)
+    def images(self) -> MappedImages:
+        """Returns the images where they lie, to be gathered by index."""
+        files = [self.path / entry["file"] for entry in self.about["shards"]]
+        return MappedImages(files, [len(read_tensors(file)["targets"]) for file in files])
+
+    def logits(self) -> torch.Tensor:
+        """Returns the teacher's logits on every image, [N, classes]."""
+        return torch.cat(
+            [read_tensors(self.path / e["file"])["logits"] for e in self.about["shards"]]
+        )
 
     def summary(self) -> dict[str, Any]:
         """What can be said of the pool without any data.
@@ -245,16 +251,11 @@ def _begun(out: Path, plan: dict[str, Any]) -> Pool | None:
     return open_pool(out) if found.get("complete") else None
 
 
-def _read_shard(path: Path, *, as_stored: bool = False) -> SyntheticBatch:
-    try:
-        tensors = load_file(path)
-        return SyntheticBatch(
-            images=tensors["images"] if as_stored else tensors["images"].float(),
-            logits=tensors["logits"],
-            targets=tensors["targets"],
-            steps=tensors["steps"],
-        )
-    except FileNotFoundError as error:
-        raise PoolError(f"the pool lost its shard {path}; make the pool again") from error
-    except (SafetensorError, KeyError, OSError) as error:
-        raise PoolError(f"the shard {path} is damaged ({error}); make the pool again") from error
+def _read_shard(path: Path) -> SyntheticBatch:
+    tensors = read_tensors(path)
+    return SyntheticBatch(
+        images=tensors["images"].float(),
+        logits=tensors["logits"],
+        targets=tensors["targets"],
+        steps=tensors["steps"],
+    )

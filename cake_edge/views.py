@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 from torch.utils.data import IterableDataset, get_worker_info
 
-from cake_edge.batch import SyntheticBatch
 from cake_edge.seeding import generator
+from cake_edge.stored_images import ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["ViewConfig", "Views", "class_index"]
@@ -42,11 +42,14 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     In a loader's worker it yields every n-th step, so that the loader, which takes from its
     workers in turn, gives the steps in order.
+
+    Everything happens on the device of the pool's logits, which must be the teacher's.
     """
 
     def __init__(
         self,
-        pool: SyntheticBatch,
+        images: ImageSource,
+        logits: torch.Tensor,
         teacher: FrozenTeacher,
         config: ViewConfig,
         *,
@@ -54,9 +57,9 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         first: int,
         last: int,
     ) -> None:
-        self.pool, self.teacher, self.config = pool, teacher, config
+        self.images, self.logits, self.teacher, self.config = images, logits, teacher, config
         self.seed, self.first, self.last = seed, first, last
-        self.order, self.starts, self.sizes = class_index(pool.logits.argmax(1))
+        self.order, self.starts, self.sizes = class_index(logits.argmax(1))
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
@@ -65,12 +68,12 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
             yield self.step(step)
 
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the views and logits of one step, on the pool's device."""
-        random = generator(self.seed, "views", step, device=self.pool.images.device)
+        """Returns the views and logits of one step."""
+        random = generator(self.seed, "views", step, device=self.logits.device)
         index = self._draw(random)
-        images = self.pool.images[index].float()
+        images = self.images.gather(index)
         if not self.config.augment:
-            return images, self.pool.logits[index]
+            return images, self.logits[index]
         images = _mix(_move(images, self.config.motion, random), self.config.mixed, random)
         with torch.no_grad():
             return images, self.teacher(images)
@@ -78,7 +81,7 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     def _draw(self, random: torch.Generator) -> torch.Tensor:
         shape, device = (self.config.batch,), random.device
         if not self.config.balance:
-            return torch.randint(len(self.pool), shape, generator=random, device=device)
+            return torch.randint(len(self.logits), shape, generator=random, device=device)
         group = torch.randint(len(self.sizes), shape, generator=random, device=device)
         share = torch.rand(shape, generator=random, device=device, dtype=torch.float64)
         place = (share * self.sizes[group]).long()

@@ -35,7 +35,7 @@ def test_the_student_learns_what_the_teacher_says(teacher, pool, tmp_path):
     result = distill(teacher, STUDENT, pool, config, tmp_path / "s.safetensors", seed=0)
     fresh, _, _ = build_student(STUDENT, teacher.spec, seed=0)
     trained, about = load_checkpoint(result.path)
-    images = pool.load().images.float()
+    images = torch.cat([shard.images for shard in pool.shards()])
     wanted = teacher(images).softmax(1)
 
     def error(network):

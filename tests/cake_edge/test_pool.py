@@ -1,9 +1,11 @@
+import copy
 import json
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import OutOfSpace, OutputExists, PoolError, UsageMistake
 from cake_edge.pool import open_pool, synthesize
 from cake_edge.samplers import CakeConfig, CakePaperConfig
@@ -33,7 +35,17 @@ def test_it_holds_what_the_sampler_made_shard_by_shard(pool, teacher):
     stored = list(pool.shards())[1]
     assert torch.equal(stored.images, made.images)
     assert torch.equal(stored.logits, made.logits)
-    assert pool.load().images.dtype == torch.float16
+
+
+def test_images_are_gathered_from_where_they_lie(pool):
+    whole = SyntheticBatch.concatenate(list(pool.shards()))
+    images = pool.images()
+    assert len(images) == 40
+    index = torch.tensor([39, 0, 15, 16, 16, 31, 32])
+    assert torch.equal(images.gather(index), whole.images[index])
+    assert torch.equal(copy.copy(images).gather(index), whole.images[index])
+    assert torch.equal(pool.logits(), whole.logits)
+    assert load_file(pool.path / "shard-00000.safetensors")["images"].dtype == torch.float16
 
 
 def test_workers_change_no_byte(pool, teacher, tmp_path):
@@ -104,10 +116,10 @@ def test_damage_is_named(pool, teacher, tmp_path):
     shard = folder / "shard-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:100])
     with pytest.raises(PoolError, match=r"shard-00000.safetensors is damaged"):
-        open_pool(folder).load()
+        list(open_pool(folder).shards())
     shard.unlink()
     with pytest.raises(PoolError, match="lost its shard"):
-        open_pool(folder).load()
+        open_pool(folder).logits()
     (folder / "pool.json").write_text(json.dumps({"format": 1, "complete": True}))
     with pytest.raises(PoolError, match="damaged"):
         open_pool(folder)
@@ -116,7 +128,7 @@ def test_damage_is_named(pool, teacher, tmp_path):
 
 
 def test_the_summary_counts_what_is_there(pool):
-    batch, summary = pool.load(), pool.summary()
+    batch, summary = SyntheticBatch.concatenate(list(pool.shards())), pool.summary()
     seen = batch.logits.argmax(1)
     assert summary["images"] == 40
     assert summary["pushed"] == int((batch.targets >= 0).sum()) > 0

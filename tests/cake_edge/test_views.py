@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cake_edge.batch import SyntheticBatch
 from cake_edge.seeding import generator
+from cake_edge.stored_images import HeldImages
 from cake_edge.views import ViewConfig, Views, class_index
 
 
@@ -12,18 +12,18 @@ def teacher(make_teacher):
     return make_teacher("plain")
 
 
-def pool_of(teacher, labels):
+def pool_of(labels):
     count = len(labels)
     images = torch.rand((count, 1, 16, 16), generator=generator(0, "images")).half()
     logits = torch.nn.functional.one_hot(torch.tensor(labels), 4) * 9.0
-    zeros = torch.zeros(count, dtype=torch.int64)
-    return SyntheticBatch(images=images, logits=logits, targets=zeros, steps=zeros)
+    return images, logits
 
 
 def views_of(teacher, labels=(0, 0, 0, 0, 0, 1, 1, 3), last=4, **settings):
     config = {"batch": 64, "augment": True, "motion": 1.0, "mixed": 0.5, "balance": True}
-    pool = pool_of(teacher, list(labels))
-    return Views(pool, teacher, ViewConfig(**{**config, **settings}), seed=0, first=0, last=last)
+    images, logits = pool_of(list(labels))
+    settings = ViewConfig(**{**config, **settings})
+    return Views(HeldImages(images), logits, teacher, settings, seed=0, first=0, last=last)
 
 
 def test_teacher_s_logits_are_of_the_very_view(teacher):
@@ -65,7 +65,7 @@ def test_without_augmentation_images_and_logits_are_the_pool_s_own(teacher):
     views = views_of(teacher, augment=False, mixed=0.0)
     shown, wanted = views.step(0)
     pool = {tuple(i.flatten().tolist()): z for i, z in zip(
-        views.pool.images.float(), views.pool.logits, strict=True
+        views.images.images.float(), views.logits, strict=True
     )}  # fmt: skip
     for image, logits in zip(shown, wanted, strict=True):
         assert torch.equal(pool[tuple(image.flatten().tolist())], logits)
@@ -74,7 +74,7 @@ def test_without_augmentation_images_and_logits_are_the_pool_s_own(teacher):
 def test_no_motion_leaves_an_image_or_its_mirror_image(teacher):
     views = views_of(teacher, motion=0.0, mixed=0.0)
     shown, _ = views.step(0)
-    stored = views.pool.images.float()
+    stored = views.images.images.float()
     nearest = [
         min(float((image - known).abs().max()) for s in stored for known in (s, s.flip(-1)))
         for image in shown

@@ -1,0 +1,95 @@
+"""Pooled images where they lie, gathered by index.
+
+A pool at 224 pixels does not fit into memory twice, and processes that make views must not copy
+it: on a CPU images are read through a memory map that all processes share.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from cake_edge.errors import PoolError
+
+__all__ = ["HeldImages", "ImageSource", "MappedImages", "read_tensors"]
+
+
+class ImageSource(Protocol):
+    """Images that can be gathered by index."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: torch.Tensor) -> torch.Tensor:
+        """Returns images [M, C, H, W] float32 for indices [M], on the indices' device."""
+
+
+class HeldImages:
+    """Images in memory, on any device."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, index: torch.Tensor) -> torch.Tensor:
+        """Returns images [M, C, H, W] float32 for indices [M]."""
+        return self.images[index].float()
+
+
+class MappedImages:
+    """Images in the shards of a pool; a copy that goes to another process opens its own maps."""
+
+    def __init__(self, files: list[Path], sizes: list[int]) -> None:
+        """Names the shards.
+
+        Args:
+            files: safetensors files, in order.
+            sizes: how many images each of them holds.
+        """
+        self.files, self.starts = files, [0, *accumulate(sizes)]
+        self._maps: dict[int, torch.Tensor] = {}
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}
+
+    def gather(self, index: torch.Tensor) -> torch.Tensor:
+        """Returns images [M, C, H, W] float32 for indices [M].
+
+        Raises:
+            PoolError: a shard is missing or damaged.
+        """
+        rows = [self._row(place) for place in index.tolist()]
+        return torch.stack(rows).to(index.device).float()
+
+    def _row(self, place: int) -> torch.Tensor:
+        shard = bisect_right(self.starts, place) - 1
+        if shard not in self._maps:
+            self._maps[shard] = read_tensors(self.files[shard])["images"]
+        return self._maps[shard][place - self.starts[shard]]
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """Opens a shard: images, logits, targets and steps, in the precision they are stored in.
+
+    The tensors lie in a memory map: what is not touched is not read.
+
+    Raises:
+        PoolError: the shard is missing or damaged.
+    """
+    try:
+        tensors = load_file(file)
+        return {name: tensors[name] for name in ("images", "logits", "targets", "steps")}
+    except FileNotFoundError as error:
+        raise PoolError(f"the pool lost its shard {file}; make the pool again") from error
+    except (SafetensorError, KeyError, OSError) as error:
+        raise PoolError(f"the shard {file} is damaged ({error}); make the pool again") from error
