@@ -238,7 +238,7 @@ def _begun(out: Path, plan: dict[str, Any]) -> Pool | None:
     """Prepares `out`: returns the pool if it is finished, refuses what is not ours."""
     manifest = out / "pool.json"
     if not manifest.exists():
-        refuse_existing(out)
+        refuse_existing(out, folder=True)
         write_json(manifest, {**plan, "complete": False})
         return None
     found = read_json(manifest)

@@ -122,6 +122,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it over `path` if the block succeeds.
 
     Whatever happens, `path` holds either what it held before or the whole new file (or folder).
+    A file gets the mode that the umask gives to new ones.
 
     Raises:
         OutOfSpace: the disk is full; the temporary file is removed.
@@ -133,9 +134,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
+        _open_up(temporary)
         temporary.replace(path)
     except Exception as error:
         _remove(temporary)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)  # the name that was asked for
         if _is_full(error):
             raise OutOfSpace(
                 f"no space left while writing {path}: free some, or choose another place, "
@@ -161,6 +165,14 @@ def _flush(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _open_up(path: Path) -> None:
+    """Gives a file the mode of any new file: safetensors writes its own for the owner alone."""
+    if path.is_file():
+        mask = os.umask(0)
+        os.umask(mask)
+        path.chmod(0o666 & ~mask)
 
 
 def _remove(path: Path) -> None:
@@ -193,16 +205,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def refuse_existing(path: Path) -> None:
-    """Refuses a file, or a folder with something in it.
+def refuse_existing(path: Path, *, folder: bool = False) -> None:
+    """Refuses a place that is taken, or at which nothing can be made, before any work is done.
+
+    Args:
+        folder: a folder is to be made; an empty one may be there.
 
     Raises:
-        OutputExists: `path` is taken.
+        OutputExists: `path` is taken, or below something that is no folder.
+        PermissionError: the folder that it is to be made in may not be written to.
     """
     if path.is_dir() and not any(path.iterdir()):
-        return
+        if folder:
+            return
+        raise OutputExists(f"{path} is a folder; give the name of a file that is to be made")
     if path.exists() or path.is_symlink():
         kind = "folder that is not empty" if path.is_dir() else "file"
         raise OutputExists(
             f"{path} is a {kind} already; nothing was changed. Choose another --out, or remove it"
         )
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise OutputExists(
+            f"{path} cannot be made, because {above} is not a folder; choose another --out"
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))

@@ -124,7 +124,7 @@ def open_run(folder: Path, about: Mapping[str, Any]) -> Run:
     """
     path = folder / "run.json"
     if not path.is_file():
-        refuse_existing(folder)
+        refuse_existing(folder, folder=True)
         write_json(path, about)
         return Run(folder)
     found = read_json(path)

@@ -66,7 +66,7 @@ def command(
     student is finished.
     """
     if not (out / "run.json").exists():
-        refuse_existing(out)
+        refuse_existing(out, folder=True)
     from cake_edge.pipeline import run_recipe
     from cake_edge.recipe import load_recipe
 

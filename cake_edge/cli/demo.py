@@ -48,7 +48,7 @@ def command(
     package are read only after the student is finished.
     """
     if not (out / "run.json").exists():
-        refuse_existing(out)
+        refuse_existing(out, folder=True)
     from cake_edge.pipeline import demo_recipe, run_recipe
 
     recipe = demo_recipe()

@@ -79,7 +79,7 @@ def command(
     No data is read. An interrupted command goes on where it stopped when it is given again.
     """
     if not (out / "pool.json").exists():
-        refuse_existing(out)
+        refuse_existing(out, folder=True)
     from cake_edge.pool import synthesize
     from cake_edge.samplers import sampler_settings
     from cake_edge.teachers import load_teacher

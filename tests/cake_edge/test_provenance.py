@@ -185,9 +185,41 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, message):
         provenance.read_json(path)
 
 
+def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path):
+    mask = os.umask(0o027)
+    try:
+        with provenance.atomic_path(tmp_path / "x") as temporary:
+            temporary.write_bytes(b"x")
+            temporary.chmod(0o600)
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+
+
+def test_an_error_names_the_file_that_was_asked_for_and_not_the_temporary_one(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError) as caught,
+        provenance.atomic_path(tmp_path / "x") as temporary,
+    ):
+        temporary.read_bytes()
+    assert caught.value.filename == str(tmp_path / "x")
+
+
 def test_a_place_that_is_free_is_accepted(tmp_path):
-    provenance.refuse_existing(tmp_path / "new")
-    provenance.refuse_existing(tmp_path)  # An empty folder.
+    provenance.refuse_existing(tmp_path / "deep" / "new")
+    provenance.refuse_existing(tmp_path, folder=True)  # An empty folder.
+
+
+def test_a_place_where_nothing_can_be_made_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(OutputExists, match="x is not a folder; choose another --out"):
+        provenance.refuse_existing(tmp_path / "x" / "deep" / "y")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OutputExists, match="empty is a folder; give the name of a file"):
+        provenance.refuse_existing(tmp_path / "empty")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # For root everything may be.
+    with pytest.raises(PermissionError):
+        provenance.refuse_existing(tmp_path / "y")
 
 
 def test_a_place_that_is_taken_is_refused(tmp_path):
@@ -197,6 +229,6 @@ def test_a_place_that_is_taken_is_refused(tmp_path):
     with pytest.raises(OutputExists, match="x is a file already; nothing was changed"):
         provenance.refuse_existing(file)
     with pytest.raises(OutputExists, match="is a folder that is not empty already"):
-        provenance.refuse_existing(tmp_path)
+        provenance.refuse_existing(tmp_path, folder=True)
     with pytest.raises(OutputExists):
         provenance.refuse_existing(tmp_path / "dangling")
