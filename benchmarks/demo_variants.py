@@ -36,18 +36,11 @@ def variants() -> dict[str, Recipe]:
             base, synthesis=dataclasses.replace(base.synthesis, settings=changed)
         )
 
-    def distill(**changes: Any) -> Recipe:
-        return dataclasses.replace(base, distill=dataclasses.replace(base.distill, **changes))
-
     return {
         "demo, seed 0": base,
         "demo, seed 1": dataclasses.replace(base, seed=1),
         "demo, seed 2": dataclasses.replace(base, seed=2),
         "nothing pushed: the balanced prior alone": synthesis(pushed_share=0.0),
-        "without contrast": synthesis(contrast=(1e-12, 1e-12)),
-        "from white noise instead of structured images": synthesis(prior="gaussian"),
-        "prior not balanced by the teacher's classes": synthesis(oversample=1),
-        "without mixup": distill(mixed=0.0),
         "student from random weights": dataclasses.replace(
             base, student=dataclasses.replace(base.student, inherit=False)
         ),
@@ -62,7 +55,6 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **found,
         "agreement_synthetic": report["distill"]["agreement_synthetic"],
-        "seconds": round(sum(stage["seconds"] for stage in report["stages"]), 1),
     }
 
 
