@@ -42,7 +42,7 @@ def variants() -> dict[str, Recipe]:
         "demo, seed 2": dataclasses.replace(base, seed=2),
         "nothing pushed: the balanced prior alone": synthesis(pushed_share=0.0),
         "student from random weights": dataclasses.replace(
-            base, student=dataclasses.replace(base.student, inherit=False)
+            base, distill=dataclasses.replace(base.distill, inherit=False)
         ),
     }
 

@@ -8,6 +8,7 @@ The undisturbed run and the killed one must hold the same bytes: pool, student, 
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import click
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.provenance import sha256_file
 
-__all__ = ["RECIPE", "hashes", "kill_and_resume", "kill_moments"]
+__all__ = ["RECIPE", "hashes", "kill_and_resume", "kill_moments", "resumed_steps", "start"]
 
 RECIPE = """
 name = "kill"
@@ -42,16 +43,21 @@ warmup_seconds = 0.1
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file whose bytes a seed decides; measurements and records are left out."""
-    kept = [*folder.glob("pool/*"), *folder.glob("student/*"), *folder.glob("artifacts/*")]
+    kept = [f for room in ("pool", "student", "artifacts") for f in folder.glob(f"{room}/[!.]*")]
     return {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(kept)}
 
 
 def start(recipe: Path, out: Path) -> subprocess.Popen[bytes]:
     """Starts `cake-edge compress` in a process of its own."""
     command = [sys.executable, "-m", "cake_edge", "compress", str(recipe), "--out", str(out)]
-    return subprocess.Popen(
-        [*command, "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    with out.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+
+
+def resumed_steps(out: Path) -> list[int]:
+    """Returns the training steps at which restarted runs went on, from what they logged."""
+    log = out.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+    return [int(step) for step in re.findall(r"going on from step (\d+) of", log)]
 
 
 def kill_and_resume(recipe: Path, out: Path, moments: list[float]) -> int:
@@ -114,6 +120,7 @@ def main(kills: int, seed: int, results: Path) -> None:
             "kills": kills,
             "kills_that_met_a_running_process": met,
             "killed_after_seconds": [round(moment, 1) for moment in moments],
+            "training_went_on_from_steps": resumed_steps(folder / "killed"),
             "same_bytes": same,
             "files": hashes(folder / "whole"),
         }

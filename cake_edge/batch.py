@@ -14,7 +14,7 @@ class SyntheticBatch:
     """N synthetic images with what the teacher says of them."""
 
     images: torch.Tensor
-    """[N, C, H, W] float32, in the teacher's normalised space."""
+    """[N, C, H, W] float32, in the teacher's normalised space; rounded to what is stored."""
     logits: torch.Tensor
     """[N, classes] float32, the teacher's logits on exactly these images."""
     targets: torch.Tensor

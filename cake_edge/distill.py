@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cake_edge.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
-from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
+from cake_edge.errors import CakeEdgeError, NumericsError, OutputExists, PoolError, UsageMistake
 from cake_edge.losses.distill import soft_cross_entropy, temperature_kl
 from cake_edge.networks import parameter_count
 from cake_edge.pool import Pool
@@ -30,8 +32,11 @@ from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.training_state import Average, restore_state, save_state
 from cake_edge.views import ViewConfig, Views
+from cake_edge.workers import quiet_start
 
 __all__ = ["DISTILL_PRESETS", "DistillConfig", "DistillResult", "distill"]
+
+logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 5.0
 CURVE_POINTS = 100
@@ -68,7 +73,9 @@ class DistillConfig:
     mixed: float = 0.5
     """Share of views that are blended with another."""
     balance: bool = True
-    """Draw the classes that the teacher sees evenly."""
+    """Draw the classes that the teacher sees evenly; off: every image once before any again."""
+    inherit: bool = True
+    """Start from a selection of the teacher's weights where both are of one family."""
 
     def __post_init__(self) -> None:
         for field in ("steps", "batch", "temperature", "learning_rate"):
@@ -77,12 +84,16 @@ class DistillConfig:
         for field in ("average", "mixed"):
             if not 0 <= getattr(self, field) <= 1:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must lie in [0, 1]")
-        if self.motion < 0:
-            raise UsageMistake(f"motion is {self.motion}; it must be 0 or more")
+        for field in ("motion", "weight_decay", "clip"):
+            if getattr(self, field) < 0:
+                raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
         if self.batch < 2:
             raise UsageMistake("batch is 1; batch normalisation needs at least 2")
         if self.mixed and not self.augment:
-            raise UsageMistake("mixed needs augment: blended views must be shown to the teacher")
+            raise UsageMistake(
+                "mixed needs augment: blended views must be shown to the teacher; "
+                "set mixed to 0, or augment to true"
+            )
 
     def views(self) -> ViewConfig:
         """Returns the part that says how views are made."""
@@ -97,9 +108,10 @@ class DistillConfig:
 
 DISTILL_PRESETS: dict[str, DistillConfig] = {
     "cake": DistillConfig(),
-    # As released with cake-paper: 30 epochs over 253 440 of 256 000 images, the last weights.
+    # As released with cake-paper: 30 epochs, the last weights. Two things differ: the authors keep
+    # one image in a hundred apart for a validation that decides nothing, and train under bfloat16.
     "cake-paper": DistillConfig(
-        steps=29700,
+        steps=30000,
         loss="soft-cross-entropy",
         optimiser="sgd",
         schedule="one-cycle",
@@ -110,6 +122,7 @@ DISTILL_PRESETS: dict[str, DistillConfig] = {
         augment=False,
         mixed=0.0,
         balance=False,
+        inherit=False,
     ),
 }
 
@@ -129,6 +142,8 @@ class DistillResult:
     """(step, mean loss since the point before)."""
     agreement_synthetic: float
     """Percent of fresh prior images, none of them trained on, that both classify alike."""
+    inherited: int
+    """Tensors that started from the teacher's weights."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -166,7 +181,7 @@ def distill(
         )
     started = time.monotonic()
     network, architecture, arguments = build_student(student, teacher.spec, seed=seed)
-    inherited = inherit_weights(network, teacher.network) if student.inherit else 0
+    inherited = inherit_weights(network, teacher.network) if config.inherit else 0
     plan = json.loads(json.dumps({
         "config": asdict(config),
         "seed": seed,
@@ -181,12 +196,12 @@ def distill(
         network.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         average, curve = _train(network, teacher, pool, config, plan, out, seed, workers, progress)
         network.load_state_dict(average.state)
-        manifest = {**plan, "curve": curve}
+        manifest = {**plan, **_place(teacher.device), "curve": curve}
         about = Checkpoint(
             architecture=architecture, arguments=arguments, spec=teacher.spec, manifest=manifest
         )
         save_checkpoint(out, network, about)
-        _state_path(out).unlink(missing_ok=True)
+    _state_path(out).unlink(missing_ok=True)
     trained, about = load_checkpoint(out)
     return DistillResult(
         path=out,
@@ -198,7 +213,14 @@ def distill(
         seconds=time.monotonic() - started,
         curve=[(int(step), float(loss)) for step, loss in about.manifest["curve"]],
         agreement_synthetic=_held_out_agreement(trained, teacher, seed),
+        inherited=int(about.manifest["inherited"]),
     )
+
+
+def _place(device: torch.device) -> dict[str, Any]:
+    """What shapes the last bits of a sum: a run that is cut short goes on in the same place."""
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    return {"device": device.type, "threads": threads}
 
 
 def _state_path(out: Path) -> Path:
@@ -236,22 +258,24 @@ def _train(
     """The training loop, from where an interrupted run stopped."""
     optimiser = _optimiser(network, config)
     average = Average(network, config.average)
-    state_path, key = _state_path(out), sha256_json(plan)
+    state_path, key = _state_path(out), sha256_json({**plan, **_place(teacher.device)})
+    window = torch.zeros((), device=teacher.device)
     done, curve = restore_state(
-        state_path, key=key, network=network, average=average, optimiser=optimiser,
-        device=teacher.device,
-    )  # fmt: skip
+        state_path, key=key, network=network, average=average, optimiser=optimiser, window=window
+    )
+    if done:
+        logger.info("going on from step %d of %d", done, config.steps)
     images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
         workers = 0
     views = Views(images, logits, teacher, config.views(), seed=seed, first=done, last=config.steps)
     every = max(1, config.steps // CURVE_POINTS)
-    window = torch.zeros((), device=teacher.device)
     saved = time.monotonic()
     network.train()
     for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
         _set_rate(optimiser, config, step)
-        loss = _loss(network(shown), wanted, config)
+        with _own_randomness(seed, step, teacher.device):
+            loss = _loss(network(shown), wanted, config)
         optimiser.zero_grad()
         loss.backward()
         if config.clip:
@@ -259,28 +283,38 @@ def _train(
         optimiser.step()
         average.update(network, step)
         window += loss.detach()
-        if (step + 1) % every and step + 1 < config.steps:
-            continue
-        curve.append((step + 1, _checked(float(window) / ((step % every) + 1), step, state_path)))
-        window.zero_()
-        progress("distill", step + 1, config.steps, f"loss {curve[-1][1]:.3f}")
-        if time.monotonic() - saved > SAVE_SECONDS and step + 1 < config.steps:
+        last, due = step + 1 == config.steps, time.monotonic() - saved > SAVE_SECONDS
+        if last or due or (step + 1) % every == 0:
+            mean = _checked(float(window) / (step % every + 1), step, state_path)
+            progress("distill", step + 1, config.steps, f"loss {mean:.3f}")
+        if last or (step + 1) % every == 0:
+            curve.append((step + 1, mean))
+            window.zero_()
+        if due and not last:
             save_state(
                 state_path, key=key, step=step + 1, network=network, average=average,
-                optimiser=optimiser, curve=curve,
+                optimiser=optimiser, window=window, curve=curve,
             )  # fmt: skip
             saved = time.monotonic()
     return average, curve
 
 
+@contextmanager
+def _own_randomness(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Lets dropout and stochastic depth draw what depends on the step alone.
+
+    They draw from the global generators, which are put back as they were.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "student", step))  # noqa: TID251
+        yield
+
+
 def _source(pool: Pool, device: torch.device) -> ImageSource:
-    """The pool's images: in the memory of a CUDA device where half of it holds them."""
+    """The pool's images: in the memory of a CUDA device where half of what is free holds them."""
     mapped = pool.images()
-    if device.type == "cuda":
-        row = mapped.gather(torch.zeros(1, dtype=torch.int64))
-        free, _ = torch.cuda.mem_get_info(device)
-        if row.nbytes * len(mapped) < free / 2:
-            return HeldImages(torch.cat([s.images.to(device) for s in pool.shards()]))
+    if device.type == "cuda" and mapped.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return HeldImages(mapped.copy_to(device))
     return mapped
 
 
@@ -291,9 +325,20 @@ def _batches(
     if workers == 0 or not augmented:
         yield from views
         return
-    yield from DataLoader(
+    loader = DataLoader(
         views, batch_size=None, num_workers=workers, multiprocessing_context="spawn"
     )
+    with quiet_start():
+        made = iter(loader)
+    try:
+        yield from made
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise CakeEdgeError(
+            "a process that makes views was killed (out of memory?): run the same command again, "
+            "with fewer --workers"
+        ) from error
 
 
 def _optimiser(network: nn.Module, config: DistillConfig) -> torch.optim.Optimizer:

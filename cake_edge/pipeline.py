@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,12 +22,15 @@ from cake_edge.checkpoint import load_checkpoint
 from cake_edge.distill import distill
 from cake_edge.errors import DatasetError
 from cake_edge.evaluate import evaluate_many, open_dataset
+from cake_edge.networks import parameter_count
 from cake_edge.pictures import write_sheets
-from cake_edge.pool import Pool, open_pool, synthesize
+from cake_edge.pool import Pool, open_pool, shard_files, synthesize
 from cake_edge.progress import Progress, silent
-from cake_edge.provenance import sha256_file, versions
-from cake_edge.recipe import Recipe, load_recipe, recipe_digest, resolved
+from cake_edge.provenance import environment, sha256_file, versions
+from cake_edge.recipe import Recipe, load_recipe, resolved
+from cake_edge.report_rows import data_free, model_row
 from cake_edge.stages import Run, open_run
+from cake_edge.students import build_student
 from cake_edge.teachers import load_teacher
 from cake_edge.teachers.frozen import FrozenTeacher
 from exporters.artifact import ModelCard
@@ -58,15 +59,18 @@ def run_recipe(
     threads: int = 1,
     workers: int = 1,
     data: Path | None = None,
+    command: str = "cake_edge.run_recipe(…)",
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Runs a recipe into a folder, or finishes a run that was cut short; returns the report.
 
     Args:
         out: a new folder, or one that the same recipe has begun.
-        threads: threads a model runs with when its latency is measured.
+        threads: threads of this process on a CPU, and of a model whose latency is measured; one
+            is what makes equal seeds give equal bytes.
         workers: processes on a CPU. They change how long the run takes and nothing else.
         data: real images for the evaluation, in place of the recipe's.
+        command: what the report names as its origin.
 
     Raises:
         CakeEdgeError: any of the stages refuses, for the reason it states.
@@ -74,9 +78,15 @@ def run_recipe(
     data = data or (Path(recipe.evaluation.data) if recipe.evaluation.data else None)
     if data is not None and not data.exists():
         raise DatasetError(f"there is no evaluation data at {data}; give a folder or a .npz file")
+    if data is not None and not data.is_dir() and data.suffix.lower() != ".npz":
+        raise DatasetError(
+            f"the evaluation data {data} is neither a folder nor a .npz file; give one of them"
+        )
+    torch.set_num_threads(threads)
     teacher = load_teacher(recipe.teacher, device=device, seed=recipe.seed)
+    build_student(recipe.student, teacher.spec, seed=recipe.seed)  # a mistake shows before the work
     run = open_run(out, _head(recipe))
-    job = _Job(recipe, run, teacher, threads, workers, progress)
+    job = _Job(recipe, run, teacher, threads, workers, command, progress)
     job.export_teacher()
     pool = job.synthesize()
     trained = job.distill(pool)
@@ -89,15 +99,17 @@ def run_recipe(
     return report
 
 
-def pool_images(pool: Pool, size: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields the images of a pool as arrays [n, C, H, W], evenly from its whole length.
+def pool_images(pool: Pool, size: int, most: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields at most `most` images of a pool as arrays [n, C, H, W], of its whole length alike.
 
-    The order strides through each shard, so that the first images are of every kind.
+    From every shard the same number, at places that spread over the shard: of every kind, and of
+    every step size where a sampler changes it from shard to shard.
     """
+    share = -(-most // len(pool.about["shards"]))
     for shard in pool.shards():
         images = shard.images.numpy()
-        order = np.argsort(np.arange(len(images)) * 0.6180339887 % 1.0, kind="stable")
-        for part in np.array_split(order, -(-len(order) // size)):
+        spread = np.argsort(np.arange(len(images)) * 0.6180339887 % 1.0, kind="stable")[:share]
+        for part in np.array_split(spread, -(-len(spread) // size)):
             yield np.ascontiguousarray(images[part])
 
 
@@ -106,7 +118,8 @@ def _head(recipe: Recipe) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
     values["teacher"]["reference"] = Path(recipe.teacher.reference).name
     values["evaluate"].pop("data", None)
-    return {"kind": "run", "recipe": values, "digest": recipe_digest(recipe)}
+    made = {key: values.pop(key) for key in ("seed", "teacher", "synthesis", "student", "distill")}
+    return {"kind": "run", "made": made, "measured": values}
 
 
 @dataclass(slots=True)
@@ -118,6 +131,7 @@ class _Job:
     teacher: FrozenTeacher
     threads: int
     workers: int
+    command: str
     progress: Progress
 
     @property
@@ -167,7 +181,7 @@ class _Job:
         self.run.stage("export-teacher", key, [self.teacher_file], work)
 
     def synthesize(self) -> Pool:
-        """Makes the pool, and contact sheets of it."""
+        """Makes the pool."""
         recipe, folder = self.recipe, self.run.folder / "pool"
         wanted = recipe.synthesis
 
@@ -176,11 +190,7 @@ class _Job:
                 self.teacher, wanted.settings, folder, count=wanted.count, seed=recipe.seed,
                 workers=self.workers, progress=self.progress,
             )  # fmt: skip
-            return {
-                "summary": pool.summary(),
-                "images": write_sheets(pool, self.run.folder / "images"),
-                "digest": pool.digest,
-            }
+            return {"summary": pool.summary()}
 
         key = {
             "teacher": self.teacher.digest,
@@ -190,7 +200,8 @@ class _Job:
             "seed": recipe.seed,
             "versions": versions(),
         }
-        self.run.stage("synthesize", key, [folder / "pool.json"], work)
+        shards = shard_files(folder, wanted.settings, wanted.count)
+        self.run.stage("synthesize", key, [folder / "pool.json", *shards], work)
         return open_pool(folder, teacher_digest=self.teacher.digest)
 
     def distill(self, pool: Pool) -> Mapping[str, Any]:
@@ -221,7 +232,7 @@ class _Job:
             spec=about.spec,
             role="student",
             parent=sha256_file(self.checkpoint),
-            parameters=sum(p.numel() for p in network.parameters()),
+            parameters=parameter_count(network),
             manifest={"arguments": dict(about.arguments), "versions": versions()},
         )
 
@@ -239,7 +250,11 @@ class _Job:
         def work() -> Mapping[str, Any]:
             self.progress("quantize", 0, 1, target)
             result = quantize(
-                self.student_file, out, lambda: pool_images(pool, 32), target=target, config=config
+                self.student_file,
+                out,
+                lambda: pool_images(pool, 32, config.images),
+                target=target,
+                config=config,
             )
             self.progress("quantize", 1, 1, target)
             return {**result.to_dict(), "path": self._inside(out), "target": target}
@@ -276,6 +291,7 @@ class _Job:
             "models": [sha256_file(file) for file in files],
             "data": _fingerprint_for_evaluation(data),
             "limit": limit,
+            "versions": versions(),
         }
         return self.run.stage("evaluate", key, [], work)
 
@@ -313,6 +329,7 @@ class _Job:
             "models": [sha256_file(file) for file in files],
             "threads": self.threads,
             "config": dataclasses.asdict(config),
+            "environment": environment(),
         }
         return self.run.stage("bench", key, [], work)
 
@@ -327,22 +344,25 @@ class _Job:
     ) -> dict[str, Any]:
         """Puts the report together from what the stages recorded."""
         made = next(r.result for r in self.run.records if r.name == "synthesize")
-        spec = self.teacher.spec
+        spec, head = self.teacher.spec, _head(self.recipe)
         labels = list(spec.labels) if spec.labels is not None else None
         return build_report(
             manifest={
-                "command": shlex.join(["cake-edge", *sys.argv[1:]]),
+                "command": self.command,
                 "seed": self.recipe.seed,
                 "name": self.recipe.name,
-                "recipe": _head(self.recipe)["recipe"],
+                "recipe": {**head["made"], **head["measured"]},
                 "teacher": self.teacher.digest,
                 "pool": pool.digest,
             },
             stages=[record.to_dict() for record in self.run.records],
-            models=[self._model(file, accuracy, latency) for file in self.model_files()],
+            models=[
+                model_row(self.run.folder, file, accuracy.get(file.name), latency)
+                for file in self.model_files()
+            ],
             environment=latency["environment"] | {"runtime": latency["runtime"]},
-            data_free=_data_free(accuracy, data),
-            images=made["images"],
+            data_free=data_free(accuracy, data),
+            images=write_sheets(pool, self.run.folder / "images"),
             pool={**made["summary"], "labels": labels},
             distill={
                 "student": trained["architecture"],
@@ -350,6 +370,7 @@ class _Job:
                 "views": trained["views"],
                 "loss": trained["curve"],
                 "agreement_synthetic": trained["agreement_synthetic"],
+                "inherited": trained["inherited"],
             },
             quantize={
                 target: {**result, "over_student_fp32": latency["over_student_fp32"][
@@ -359,53 +380,13 @@ class _Job:
             },
         )  # fmt: skip
 
-    def _model(
-        self, file: Path, accuracy: Mapping[str, Any], latency: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The report's object for one file."""
-        with open_session(file) as session:
-            card = session.card
-        assert card is not None  # every file of a run was written with one
-        measured = accuracy.get(file.name, {})
-        return {
-            "role": card.role,
-            "precision": card.precision,
-            "target": None if card.target == "any" else card.target,
-            "path": self._inside(file),
-            "bytes": file.stat().st_size,
-            "parameters": card.parameters,
-            "top1": measured.get("top1"),
-            "top5": measured.get("top5"),
-            "interval95": measured.get("interval95"),
-            "agreement": measured.get("agreement"),
-            "latency_ms": latency["latency"][file.name],
-            "n": measured.get("n"),
-            "sha256": sha256_file(file),
-            "architecture": card.architecture,
-            "speedup": latency["speedup"][file.name],
-        }
-
 
 def _fingerprint_for_evaluation(data: Path) -> Any:
-    """What tells one data set from another: a file's hash, or a folder's names and sizes."""
+    """What tells one data set from another: a file's hash, or a folder's names, sizes, times."""
     if data.is_file():
         return sha256_file(data)
     return [
-        [file.relative_to(data).as_posix(), file.stat().st_size]
+        [file.relative_to(data).as_posix(), file.stat().st_size, file.stat().st_mtime_ns]
         for file in sorted(data.rglob("*"))
         if file.is_file()
     ]
-
-
-def _data_free(accuracy: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
-    """The statement of what real data was read, and when."""
-    if data is None:
-        return {"statement": "No real image was read.", "reads": []}
-    count = next(iter(accuracy.values()))["n"]
-    return {
-        "statement": (
-            "Real images were read by the stage evaluate alone, after the student and its INT8 "
-            "files were finished; no setting, weight or range depends on them."
-        ),
-        "reads": [{"stage": "evaluate", "what": data.name, "images": count}],
-    }

@@ -37,7 +37,7 @@ from cake_edge.stored_images import MappedImages, read_tensors
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.workers import map_shards
 
-__all__ = ["Pool", "open_pool", "synthesize"]
+__all__ = ["Pool", "open_pool", "shard_files", "synthesize"]
 
 FORMAT = 1
 
@@ -159,6 +159,12 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
     return pool
 
 
+def shard_files(out: Path, sampler: SamplerConfig, count: int) -> list[Path]:
+    """Returns the names of the shards of a pool of `count` images, in order."""
+    total = math.ceil(count / sampler.images_per_shard)
+    return [out / f"shard-{index:05d}.safetensors" for index in range(total)]
+
+
 def synthesize(
     teacher: FrozenTeacher,
     sampler: SamplerConfig,
@@ -192,15 +198,15 @@ def synthesize(
         "architecture": teacher.architecture,
         "spec": teacher.spec.to_dict(),
         "versions": versions(),
+        "device": teacher.device.type,
     }
     maker = sampler.build(teacher, count=count, seed=seed)
     begun = _begun(out, plan)
     if begun is not None:
         return begun
-    total = math.ceil(count / sampler.images_per_shard)
-    files = [out / f"shard-{index:05d}.safetensors" for index in range(total)]
-    missing = [index for index in range(total) if not files[index].exists()]
-    before = total - len(missing)
+    files = shard_files(out, sampler, count)
+    missing = [index for index, file in enumerate(files) if not file.exists()]
+    before = len(files) - len(missing)
 
     def note(done: int) -> None:
         progress("synthesize", min(count, (before + done) * sampler.images_per_shard), count)
@@ -242,13 +248,28 @@ def _begun(out: Path, plan: dict[str, Any]) -> Pool | None:
         write_json(manifest, {**plan, "complete": False})
         return None
     found = read_json(manifest)
-    differs = sorted(key for key in plan if found.get(key) != plan[key])
+    # A finished pool is as good wherever it was made; a begun one goes on where it was begun.
+    identity = plan.keys() - ({"device"} if found.get("complete") else set())
+    differs = sorted(key for key in identity if found.get(key) != plan[key])
     if differs:
         raise PoolError(
             f"{out} holds a pool of other settings (different: {', '.join(differs)}); "
             "choose another --out, or remove it"
         )
-    return open_pool(out) if found.get("complete") else None
+    if found.get("complete") and _whole(out, found):
+        return open_pool(out)
+    return None
+
+
+def _whole(out: Path, about: Mapping[str, Any]) -> bool:
+    """True where every shard has the hash it was recorded with; removes those that do not."""
+    whole = True
+    for entry in about["shards"]:
+        file = out / entry["file"]
+        if not file.is_file() or sha256_file(file) != entry["sha256"]:
+            file.unlink(missing_ok=True)
+            whole = False
+    return whole
 
 
 def _read_shard(path: Path) -> SyntheticBatch:

@@ -158,6 +158,11 @@ def _is_full(error: Exception) -> bool:
     return any(f"(os error {number})" in str(error) for number in FULL)
 
 
+def _left_behind(path: Path) -> bool:
+    """True of what a process that was killed in the middle of writing leaves."""
+    return path.name.startswith(".") and path.name.endswith(".partial")
+
+
 def _flush(path: Path) -> None:
     if path.is_file():
         descriptor = os.open(path, os.O_RDONLY)
@@ -215,7 +220,7 @@ def refuse_existing(path: Path, *, folder: bool = False) -> None:
         OutputExists: `path` is taken, or below something that is no folder.
         PermissionError: the folder that it is to be made in may not be written to.
     """
-    if path.is_dir() and not any(path.iterdir()):
+    if path.is_dir() and all(_left_behind(entry) for entry in path.iterdir()):
         if folder:
             return
         raise OutputExists(f"{path} is a folder; give the name of a file that is to be made")

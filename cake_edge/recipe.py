@@ -58,9 +58,9 @@ class EvaluationConfig:
     """Which real images the finished models are measured on."""
 
     data: str | None = None
-    """Image folder or .npz file; None measures agreement and latency without labels."""
+    """Image folder or .npz file; None measures sizes and latency alone."""
     limit: int | None = None
-    """Images to use, from the first on; None for all."""
+    """Images to use, evenly spread over all; None for all."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

@@ -20,6 +20,7 @@ import psutil
 
 from cake_edge.errors import ArtifactError, OutputExists
 from cake_edge.provenance import (
+    atomic_path,
     read_json,
     refuse_existing,
     sha256_file,
@@ -38,8 +39,12 @@ class StageRecord:
     result: Mapping[str, Any]
     """Plain values the stage returned."""
     seconds: float
+    """Wall time of the attempt that finished it."""
     peak_memory_bytes: int | None
-    skipped: bool
+    attempts: int
+    """How often it was begun; more than one where it was cut short before."""
+    skipped: bool = False
+    """It was found finished."""
 
     def to_dict(self) -> dict[str, Any]:
         """The `stages` entry of a report."""
@@ -47,6 +52,7 @@ class StageRecord:
             "name": self.name,
             "seconds": self.seconds,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "attempts": self.attempts,
             "skipped": self.skipped,
         }
 
@@ -76,14 +82,20 @@ class Run:
         found = self._finished(path, digest, outputs)
         if found is not None:
             record = StageRecord(
-                name, found["result"], found["seconds"], found["peak_memory_bytes"], skipped=True
+                name,
+                found["result"],
+                found["seconds"],
+                found["peak_memory_bytes"],
+                attempts=found["attempts"],
+                skipped=True,
             )
         else:
+            attempts = self._attempt(name)
             started = time.monotonic()
             with PeakMemory() as memory:
                 result = work()
             record = StageRecord(
-                name, result, time.monotonic() - started, memory.peak, skipped=False
+                name, result, time.monotonic() - started, memory.peak, attempts=attempts
             )
             write_json(path, {
                 "name": name,
@@ -91,10 +103,25 @@ class Run:
                 "outputs": {str(o.relative_to(self.folder)): sha256_file(o) for o in outputs},
                 "seconds": record.seconds,
                 "peak_memory_bytes": record.peak_memory_bytes,
+                "attempts": attempts,
                 "result": dict(result),
             })  # fmt: skip
+            self._begun(name).unlink(missing_ok=True)
         self.records.append(record)
         return record.result
+
+    def _begun(self, name: str) -> Path:
+        return self.folder / "stages" / f".{name}.begun"
+
+    def _attempt(self, name: str) -> int:
+        """Counts how often the stage has been begun, this time included."""
+        path = self._begun(name)
+        path.parent.mkdir(exist_ok=True)
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        attempt = int(before) + 1 if before.isdigit() else 1
+        with atomic_path(path) as temporary:
+            temporary.write_text(str(attempt), encoding="utf-8")
+        return attempt
 
     def _finished(self, path: Path, digest: str, outputs: list[Path]) -> dict[str, Any] | None:
         if not path.is_file():
@@ -107,7 +134,7 @@ class Run:
                 (self.folder / name).is_file() and sha256_file(self.folder / name) == sha
                 for name, sha in record["outputs"].items()
             )
-            complete = {"seconds", "peak_memory_bytes", "result"} <= record.keys()
+            complete = {"seconds", "peak_memory_bytes", "attempts", "result"} <= record.keys()
         except (ArtifactError, KeyError, TypeError, AttributeError):
             return None
         return record if fits and there and complete else None
@@ -117,7 +144,9 @@ def open_run(folder: Path, about: Mapping[str, Any]) -> Run:
     """Opens a new run folder, or one that the same recipe has begun.
 
     Args:
-        about: what `run.json` holds: the resolved recipe.
+        about: what `run.json` holds. What is under `made` must be as it was: seed, teacher, pool
+            and student belong together. The rest (targets, evaluation, latency) may change: its
+            stages find by their keys what there is to do anew.
 
     Raises:
         OutputExists: the folder holds something else, or a run of another recipe.
@@ -128,7 +157,9 @@ def open_run(folder: Path, about: Mapping[str, Any]) -> Run:
         write_json(path, about)
         return Run(folder)
     found = read_json(path)
-    differs = _differences(found, about)
+    differs = _differences(found.get("made"), about["made"])
+    if not differs and found != about:
+        write_json(path, about)
     if differs:
         raise OutputExists(
             f"{folder} holds a run of other settings (different: {', '.join(differs[:4])}); "
@@ -151,7 +182,10 @@ def _differences(found: Any, wanted: Any, place: str = "") -> list[str]:
 
 
 class PeakMemory:
-    """Samples the resident memory of this process and its children ten times a second."""
+    """Samples the resident memory of this process and its children ten times a second.
+
+    Pages that processes share are counted in each of them; memory of a GPU is not seen.
+    """
 
     def __init__(self, every: float = 0.1) -> None:
         self.peak: int | None = None

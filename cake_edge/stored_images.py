@@ -71,11 +71,28 @@ class MappedImages:
         rows = [self._row(place) for place in index.tolist()]
         return torch.stack(rows).to(index.device).float()
 
+    @property
+    def nbytes(self) -> int:
+        """Size of all images, in the precision they are stored in."""
+        first = self._shard(0)
+        return first[0].nbytes * len(self)
+
+    def copy_to(self, device: torch.device) -> torch.Tensor:
+        """Returns all images on `device`, in the precision they are stored in."""
+        first = self._shard(0)
+        held = torch.empty((len(self), *first.shape[1:]), dtype=first.dtype, device=device)
+        for number, start in enumerate(self.starts[:-1]):
+            held[start : self.starts[number + 1]] = self._shard(number)
+        return held
+
     def _row(self, place: int) -> torch.Tensor:
         shard = bisect_right(self.starts, place) - 1
-        if shard not in self._maps:
-            self._maps[shard] = read_tensors(self.files[shard])["images"]
-        return self._maps[shard][place - self.starts[shard]]
+        return self._shard(shard)[place - self.starts[shard]]
+
+    def _shard(self, number: int) -> torch.Tensor:
+        if number not in self._maps:
+            self._maps[number] = read_tensors(self.files[number])["images"]
+        return self._maps[number]
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:

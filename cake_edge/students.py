@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import timm
 import torch
 from torch import nn
 
+from cake_edge.errors import UsageMistake, near_names
 from cake_edge.networks import build_network
 from cake_edge.spec import ImageSpec
 
@@ -29,8 +31,6 @@ class StudentConfig:
     """A name of `STUDENTS`, or any timm architecture."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `timm.create_model`, over those of the preset."""
-    inherit: bool = True
-    """Start from a selection of the teacher's weights where both are of one family."""
 
 
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -48,9 +48,16 @@ def build_student(
     """Returns (network with seeded weights, timm's name, its arguments).
 
     Raises:
-        UsageMistake: timm does not know the name, or refuses the arguments.
+        UsageMistake: timm does not know the name, refuses the arguments, or what it builds is no
+            classifier of such images.
     """
     architecture, preset = STUDENTS.get(config.name, (config.name, {}))
+    if not timm.is_model(architecture.partition(".")[0]):
+        near = near_names(config.name, [*STUDENTS, *timm.list_models()])
+        raise UsageMistake(
+            f"there is no student {config.name!r}{near}; allowed: {', '.join(STUDENTS)}, and "
+            "every architecture of timm"
+        )
     arguments = {**preset, **config.arguments}
     network = build_network(
         architecture,
@@ -59,7 +66,30 @@ def build_student(
         arguments=arguments,
         seed=seed,
     )
+    _check_answer(network, config.name, spec)
     return network, architecture, arguments
+
+
+def _check_answer(network: nn.Module, name: str, spec: ImageSpec) -> None:
+    """Shows the network two images: better now than after hours of synthesis."""
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = network(torch.zeros(2, *spec.input_size))
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        size = spec.height if spec.height == spec.width else [spec.height, spec.width]
+        raise UsageMistake(
+            f"the student {name!r} does not take the teacher's images of shape "
+            f"{list(spec.input_size)} ({error}); name a convolutional one, or try the argument "
+            f"img_size={size}"
+        ) from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, spec.classes):
+        given = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UsageMistake(
+            f"the student {name!r} answers two images with {given}, not with logits of shape "
+            f"[2, {spec.classes}]; leave out the arguments that change its head"
+        )
+    network.train()
 
 
 @torch.no_grad()

@@ -45,14 +45,18 @@ def save_state(
     network: nn.Module,
     average: Average,
     optimiser: torch.optim.Optimizer,
+    window: torch.Tensor,
     curve: list[tuple[int, float]],
 ) -> None:
     """Writes everything of a training after `step` steps, atomically.
 
     Args:
         key: hash of the plan; a state of another plan is not taken up.
+        window: sum of the losses since the last point of the curve.
     """
-    tensors = {f"network.{name}": t for name, t in network.state_dict().items()}
+    tensors = {"window.sum": window} | {
+        f"network.{name}": t for name, t in network.state_dict().items()
+    }
     tensors |= {f"average.{name}": t for name, t in average.state.items()}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
@@ -69,7 +73,7 @@ def restore_state(
     network: nn.Module,
     average: Average,
     optimiser: torch.optim.Optimizer,
-    device: torch.device,
+    window: torch.Tensor,
 ) -> tuple[int, list[tuple[int, float]]]:
     """Loads what `save_state` wrote, in place; returns (steps done, loss curve).
 
@@ -83,24 +87,29 @@ def restore_state(
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError):
         return 0, []
-    parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
+        parts.setdefault(part, {})[rest] = tensor
     network.load_state_dict(parts["network"])
     for name, tensor in parts["average"].items():
         average.state[name].copy_(tensor)
-    _restore_optimiser(optimiser, parts["optimiser"], device)
+    window.copy_(parts["window"]["sum"])
+    _restore_optimiser(optimiser, parts.get("optimiser", {}))
     return int(about["step"]), [(int(step), float(loss)) for step, loss in about["curve"]]
 
 
-def _restore_optimiser(
-    optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor], device: torch.device
-) -> None:
+def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor]) -> None:
     slots: dict[int, dict[str, Any]] = {}
     for name, tensor in flat.items():
         index, _, slot = name.partition(".")
-        # Adam keeps its step counters on the CPU wherever the weights are.
-        slots.setdefault(int(index), {})[slot] = tensor if slot == "step" else tensor.to(device)
+        slots.setdefault(int(index), {})[slot] = tensor
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for number, values in slots.items():
+        for slot, tensor in values.items():
+            # Adam keeps its step counters on the CPU wherever the weights are.
+            if slot != "step":
+                # In the memory layout of its weight: another one may take another kernel.
+                values[slot] = torch.empty_like(weights[number]).copy_(tensor)
     state = optimiser.state_dict()
     optimiser.load_state_dict({"state": slots, "param_groups": state["param_groups"]})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -17,6 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from cake_edge.seeding import generator
 from cake_edge.stored_images import ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.workers import packed, unpacked
 
 __all__ = ["ViewConfig", "Views", "class_index"]
 
@@ -34,7 +36,7 @@ class ViewConfig:
     mixed: float
     """Share of the views that are blended with another view (mixup)."""
     balance: bool
-    """Draw classes evenly, then an image of the class; otherwise draw images evenly."""
+    """Draw classes evenly, then an image of the class; otherwise every image once an epoch."""
 
 
 class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -60,6 +62,13 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         self.images, self.logits, self.teacher, self.config = images, logits, teacher, config
         self.seed, self.first, self.last = seed, first, last
         self.order, self.starts, self.sizes = class_index(logits.argmax(1))
+        self._orders: dict[int, torch.Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"packed": packed(self.__dict__)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(unpacked(state["packed"]))
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
@@ -70,7 +79,7 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the views and logits of one step."""
         random = generator(self.seed, "views", step, device=self.logits.device)
-        index = self._draw(random)
+        index = self._draw(step, random)
         images = self.images.gather(index)
         if not self.config.augment:
             return images, self.logits[index]
@@ -78,14 +87,31 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         with torch.no_grad():
             return images, self.teacher(images)
 
-    def _draw(self, random: torch.Generator) -> torch.Tensor:
+    def _draw(self, step: int, random: torch.Generator) -> torch.Tensor:
         shape, device = (self.config.batch,), random.device
         if not self.config.balance:
-            return torch.randint(len(self.logits), shape, generator=random, device=device)
+            return self._next_of_epoch(step)
         group = torch.randint(len(self.sizes), shape, generator=random, device=device)
         share = torch.rand(shape, generator=random, device=device, dtype=torch.float64)
         place = (share * self.sizes[group]).long()
         return self.order[self.starts[group] + place]
+
+    def _next_of_epoch(self, step: int) -> torch.Tensor:
+        """The step's part of an endless row of epochs, each the pool in an order of its own."""
+        count, batch = len(self.logits), self.config.batch
+        place = torch.arange(step * batch, (step + 1) * batch)
+        first, last = int(place[0]) // count, int(place[-1]) // count
+        orders = [self._epoch(epoch) for epoch in range(first, last + 1)]
+        return torch.cat(orders)[place - first * count].to(self.logits.device)
+
+    def _epoch(self, epoch: int) -> torch.Tensor:
+        if epoch not in self._orders:
+            random = generator(self.seed, "epoch", epoch)
+            order = torch.randperm(len(self.logits), generator=random)
+            # An epoch is left for good when the one after the next begins.
+            self._orders = {k: v for k, v in self._orders.items() if k >= epoch - 1}
+            self._orders[epoch] = order
+        return self._orders[epoch]
 
 
 def class_index(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

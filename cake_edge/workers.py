@@ -6,21 +6,30 @@ threads, and one thread is what makes results the same to the bit.
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
+from types import FrameType
+from typing import Any
 
 import torch
 
 from cake_edge.errors import CakeEdgeError
 
-__all__ = ["map_shards", "watch_parent"]
+__all__ = ["map_shards", "packed", "quiet_start", "unpacked", "watch_parent"]
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 _job: Callable[[int], None] | None = None
+_working = False
+_told = False
 
 
 def map_shards(
@@ -46,10 +55,14 @@ def map_shards(
             note(done)
         return
     executor = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(job, os.getpid())
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_start,
+        initargs=(packed(job), os.getpid()),
     )
     try:
-        futures = [executor.submit(_call, index) for index in indices]
+        with quiet_start():
+            futures = [executor.submit(_call, index) for index in indices]
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             note(done)
@@ -58,20 +71,75 @@ def map_shards(
             "a worker process was killed (out of memory?); finished shards are kept: "
             "run the same command again, with fewer --workers"
         ) from error
+    except KeyboardInterrupt:
+        for process in active_children():
+            process.terminate()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(job: Callable[[int], None], parent: int) -> None:
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Lets Ctrl-C pass by the processes that are started in the block.
+
+    The terminal sends it to all of them, and one that is still importing would print a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def packed(value: Any) -> bytes:
+    """Returns a value as bytes for a process of ours; `unpacked` is the inverse.
+
+    Tensors that are sent as they are go through shared memory, one open file each: a large teacher
+    has more of them than a process may open, and a container's shared memory is small.
+    """
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def unpacked(data: bytes) -> Any:
+    """Returns what `packed` was given; the bytes come from the process that started this one."""
+    return torch.load(io.BytesIO(data), weights_only=False)
+
+
+def _start(job: bytes, parent: int) -> None:
     global _job  # a worker process serves one job from start to end
-    _job = job
+    _job = unpacked(job)
     torch.set_num_threads(1)
+    for number in STOPS:
+        signal.signal(number, _stop)
     watch_parent(parent)
 
 
 def _call(index: int) -> None:
     assert _job is not None
-    _job(index)
+    global _working
+    _working = True
+    try:
+        _job(index)
+    except KeyboardInterrupt:
+        os._exit(1)
+    finally:
+        _working = False
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Ends a worker in silence, once what it has half written is taken away."""
+    global _told
+    if not _working:
+        os._exit(1)
+    if not _told:  # a second signal must not disturb the tidying up
+        _told = True
+        raise KeyboardInterrupt
 
 
 def watch_parent(parent: int, every: float = 0.2) -> None:

@@ -16,7 +16,12 @@ SOURCES = {
     for path in sorted((ROOT / room).rglob("*.py"))
 }
 
-WHOLE_JOB = ("cake_edge/cli/", "cake_edge/pipeline.py", "cake_edge/recipe.py")
+WHOLE_JOB = (
+    "cake_edge/cli/",
+    "cake_edge/pipeline.py",
+    "cake_edge/recipe.py",
+    "cake_edge/report_rows.py",
+)
 SHARED = {
     f"cake_edge.{name}" for name in ("errors", "spec", "provenance", "checkpoint", "progress")
 }

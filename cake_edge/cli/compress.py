@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cake_edge.cli.console import duration, emit, progress_sink, table
+from cake_edge.cli.console import command_line, duration, emit, progress_sink, table
 from cake_edge.cli.options import (
     device_option,
     examples,
@@ -83,6 +83,7 @@ def command(
             threads=threads,
             workers=workers,
             data=data,
+            command=command_line(),
             progress=progress,
         )
     emit(report, as_json, lambda: show_run(report, out))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-__all__ = ["configure_logging", "duration", "emit", "progress_sink", "table"]
+__all__ = ["command_line", "configure_logging", "duration", "emit", "progress_sink", "table"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,11 @@ def emit(value: Mapping[str, Any], as_json: bool, text: Callable[[], None] | Non
         width = max((len(name) for name in value), default=0) + 1
         for name, item in value.items():
             click.echo(f"{name + ':':<{width}} {item}")
+
+
+def command_line() -> str:
+    """The words this process was started with, as a report names them."""
+    return shlex.join(["cake-edge", *sys.argv[1:]])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cake_edge.cli.compress import show_run
-from cake_edge.cli.console import emit, progress_sink
+from cake_edge.cli.console import command_line, emit, progress_sink
 from cake_edge.cli.options import (
     device_option,
     examples,
@@ -63,7 +63,7 @@ def command(
             device=where,
             threads=threads,
             workers=workers,
-            data=None,
+            command=command_line(),
             progress=progress,
         )
     emit(report, as_json, lambda: show_run(report, out))

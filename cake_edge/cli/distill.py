@@ -54,9 +54,9 @@ __all__ = ["command"]
 )
 @click.option(
     "--inherit/--from-scratch",
-    default=True,
-    show_default=True,
-    help="Start from a selection of the teacher's weights where both are of one family.",
+    default=None,
+    help="Start from a selection of the teacher's weights where both are of one family, "
+    "or from random ones; left out: as --training says (cake inherits).",
 )
 @click.option(
     "--pool",
@@ -90,7 +90,7 @@ def command(
     teacher: TeacherConfig,
     student: str,
     student_arguments: dict[str, Any],
-    inherit: bool,
+    inherit: bool | None,
     pool: Path,
     training: str,
     settings: dict[str, Any],
@@ -105,15 +105,19 @@ def command(
 
     An interrupted command goes on where it stopped when it is given again.
     """
-    refuse_existing(out)
+    if out.suffix.lower() != ".safetensors":
+        raise click.UsageError(f"--out {out} must end in .safetensors: that is what is written")
+    if not out.is_file():  # of a file, distill itself finds out whether it is this very student
+        refuse_existing(out)
     from cake_edge.distill import distill
     from cake_edge.pool import open_pool
     from cake_edge.recipe import distill_settings
     from cake_edge.students import StudentConfig
     from cake_edge.teachers import load_teacher
 
-    config = distill_settings({"preset": training, **settings}, "--set")
-    small = StudentConfig(name=student, arguments=student_arguments, inherit=inherit)
+    chosen = {} if inherit is None else {"inherit": inherit}
+    config = distill_settings({"preset": training, **chosen, **settings}, "--set ")
+    small = StudentConfig(name=student, arguments=student_arguments)
     network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
     images = open_pool(pool, teacher_digest=network.digest)
     with progress_sink() as progress:

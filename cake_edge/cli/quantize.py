@@ -104,11 +104,11 @@ def command(
     from cake_edge.settings import settings_from_dict
     from exporters.quantize import QuantizeConfig, quantize
 
-    config = settings_from_dict(QuantizeConfig, settings, "--set")
+    config = settings_from_dict(QuantizeConfig, settings, "--set ")
     where = torch_device(device, threads)
     spec = _card(model).spec
     if pool is not None:
-        images = _from_pool(pool, spec)
+        images = _from_pool(pool, spec, config.images)
     elif teacher is not None:
         images = _from_teacher(teacher, spec, config.images, seed, where)
     else:
@@ -143,13 +143,13 @@ def _card(path: Path) -> ModelCard:
         return session.card
 
 
-def _from_pool(path: Path, spec: ImageSpec) -> Images:
+def _from_pool(path: Path, spec: ImageSpec, most: int) -> Images:
     from cake_edge.pipeline import pool_images
     from cake_edge.pool import open_pool
 
     pool = open_pool(path)
     _require_same_space(f"the pool {path}", pool.spec, spec)
-    return lambda: pool_images(pool, BATCH)
+    return lambda: pool_images(pool, BATCH, most)
 
 
 def _from_teacher(

@@ -84,7 +84,7 @@ def command(
     from cake_edge.samplers import sampler_settings
     from cake_edge.teachers import load_teacher
 
-    config = sampler_settings(sampler, settings, "--set")
+    config = sampler_settings(sampler, settings, "--set ")
     network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
     with progress_sink() as progress:
         pool = synthesize(

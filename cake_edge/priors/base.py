@@ -29,9 +29,11 @@ def in_blocks(
 ) -> torch.Tensor:
     """Draws `count` images of pixels in blocks of bounded memory; returns them normalised."""
     step = max(1, BLOCK // (spec.height * spec.width))
-    parts = [draw(min(step, count - start), spec, random) for start in range(0, count, step)]
-    empty = torch.empty((0, *spec.input_size), device=random.device)
-    return to_normalised(torch.cat([empty, *parts]), spec)
+    images = torch.empty((count, *spec.input_size), device=random.device)
+    for start in range(0, count, step):
+        size = min(step, count - start)
+        images[start : start + size] = to_normalised(draw(size, spec, random), spec)
+    return images
 
 
 def to_normalised(pixels: torch.Tensor, spec: ImageSpec) -> torch.Tensor:

@@ -34,7 +34,7 @@ def sampler_settings(name: str, values: Mapping[str, Any], where: str = "sampler
     """
     if name not in SAMPLERS:
         raise UsageMistake(
-            f"{where}: there is no sampler {name!r}{near_names(name, SAMPLERS)}; "
+            f"{where.rstrip(': ')}: there is no sampler {name!r}{near_names(name, SAMPLERS)}; "
             f"allowed: {', '.join(sorted(SAMPLERS))}"
         )
     return settings_from_dict(SAMPLERS[name], values, where)

@@ -17,7 +17,7 @@ class Sampler(Protocol):
     """Makes the shards of one pool, each independent of the others."""
 
     def shard(self, index: int) -> SyntheticBatch:
-        """Returns shard `index` on the CPU; the same images whatever was made before."""
+        """Returns shard `index` on the teacher's device, whatever was made before."""
 
 
 class SamplerConfig(Protocol):

@@ -57,7 +57,7 @@ class CakeConfig:
     images_per_shard: int = 480
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 240
-    """Images that pass the teacher at once; bounds the memory."""
+    """Images that pass the teacher at once. A shard holds `oversample` times its images besides."""
     half: bool = True
     """Store images as float16."""
 
@@ -72,6 +72,9 @@ class CakeConfig:
         for field in ("oversample", "steps", "snapshots", "images_per_shard", "batch"):
             if getattr(self, field) < 1:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be at least 1")
+        for field in ("classification", "variation"):
+            if getattr(self, field) < 0:
+                raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
         if self.tuple_size < 2:
             raise UsageMistake(f"tuple_size is {self.tuple_size}; a pair needs at least 2")
         for field in ("step_size", "contrast"):

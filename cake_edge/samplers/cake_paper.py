@@ -69,6 +69,11 @@ class CakePaperConfig:
                 f"batch is {self.batch} and tuple_size {self.tuple_size}; "
                 "the batch must be a multiple of the tuple size"
             )
+        if self.contrast_form == "snn" and self.batch == self.tuple_size:
+            raise UsageMistake(
+                f"contrast_form is 'snn' and batch {self.batch} a single tuple: no image has a "
+                "neighbour of its class; use a batch of at least two tuples"
+            )
         if self.steps < 1 or self.step_size <= 0:
             raise UsageMistake(
                 f"steps is {self.steps} and step_size {self.step_size}; both must be positive"

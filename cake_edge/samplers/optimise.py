@@ -24,7 +24,7 @@ def descend(
 
     Args:
         images: [N, C, H, W], left as they are.
-        loss: images -> [N]; image i must depend on the others through its own term only.
+        loss: images -> [N]; the sum is what goes downhill.
         step_size: broadcastable to the images: how far a pixel may move a step.
         bounds: the lowest and the highest value of a channel, [1, C, 1, 1].
         snapshots: rising step numbers; the images after each of them are returned.

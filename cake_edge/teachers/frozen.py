@@ -10,6 +10,7 @@ from torch import nn
 
 from cake_edge.errors import NumericsError, TeacherError
 from cake_edge.networks import parameter_count, weights_digest
+from cake_edge.provenance import sha256_json
 from cake_edge.spec import ImageSpec
 
 __all__ = ["FrozenTeacher"]
@@ -43,9 +44,21 @@ class FrozenTeacher(nn.Module):
         self.architecture = architecture
         self.arguments = dict(arguments or {})
         self.source = source
-        self.digest = weights_digest(self.network)
+        self.digest = self._digest()
         self.parameters_total = parameter_count(self.network)
         self._check()
+
+    def _digest(self) -> str:
+        """What makes two teachers the same: weights, architecture, and what input they expect."""
+        spec = {k: v for k, v in self.spec.to_dict().items() if k != "labels"}
+        return sha256_json(
+            {
+                "weights": weights_digest(self.network),
+                "architecture": self.architecture,
+                "arguments": self.arguments,
+                "spec": spec,
+            }
+        )
 
     def _check(self) -> None:
         try:

@@ -76,6 +76,7 @@ def test_killed_runs_ended_with_the_same_bytes(root):
     assert result["same_bytes"] is True
     assert result["kills"] >= 10
     assert result["kills_that_met_a_running_process"] >= 8
+    assert any(step > 0 for step in result["training_went_on_from_steps"])
 
 
 def test_help_starts_at_once(root):

@@ -86,6 +86,36 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
 
+def test_dropout_draws_what_depends_on_the_step_alone(teacher, pool, tmp_path):
+    arguments = {**STUDENT.arguments, "drop_rate": 0.5}
+    student = StudentConfig(name=STUDENT.name, arguments=arguments)
+    state = torch.get_rng_state()
+    one = distill(teacher, student, pool, QUICK, tmp_path / "a.safetensors", seed=0)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.rand(3)
+    other = distill(teacher, student, pool, QUICK, tmp_path / "b.safetensors", seed=0)
+    assert one.path.read_bytes() == other.path.read_bytes()
+
+
+def test_an_interruption_between_two_points_of_the_curve_loses_nothing(
+    teacher, pool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "CURVE_POINTS", 2)
+    whole = distill(teacher, STUDENT, pool, QUICK, tmp_path / "a.safetensors", seed=0)
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+
+    def stop(task, done, total, note=""):
+        if done == 8:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "b.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        distill(teacher, STUDENT, pool, QUICK, out, seed=0, progress=stop)
+    distill(teacher, STUDENT, pool, QUICK, out, seed=0)
+    assert out.read_bytes() == whole.path.read_bytes()
+    assert [step for step, _ in whole.curve] == [10, 20]
+
+
 def test_a_damaged_or_foreign_state_is_left_aside(undisturbed, teacher, pool, tmp_path):
     state = tmp_path / ".s.safetensors.state"
     state.write_bytes(b"not a state")
@@ -129,8 +159,8 @@ def test_the_authors_preset_trains_without_augmentation_on_the_pool_s_own_labels
     )
     assert not paper.augment
     assert paper.average == 0.0
-    # 30 epochs of the 99 % of 256 000 images that are trained on, in batches of 256.
-    assert paper.steps == 30 * (256_000 * 99 // 100) // 256
+    assert not paper.inherit
+    assert paper.steps == 30 * 256_000 // paper.batch
 
 
 def test_settings_out_of_range_are_refused():

@@ -81,6 +81,15 @@ def test_a_finished_pool_is_found_and_not_made_again(pool, teacher, monkeypatch)
     assert synthesize(teacher, QUICK, pool.path, count=40, seed=0).digest == pool.digest
 
 
+def test_a_shard_that_was_lost_or_damaged_is_made_again(pool, teacher, tmp_path):
+    folder = tmp_path / "p"
+    synthesize(teacher, QUICK, folder, count=40, seed=0)
+    (folder / "shard-00000.safetensors").unlink()
+    (folder / "shard-00002.safetensors").write_bytes(b"damaged")
+    synthesize(teacher, QUICK, folder, count=40, seed=0)
+    assert files_of(folder) == files_of(pool.path)
+
+
 def test_other_settings_do_not_touch_a_pool_that_is_there(pool, teacher):
     before = files_of(pool.path)
     with pytest.raises(PoolError, match=r"different: count, seed"):

@@ -10,7 +10,9 @@ from cake_edge.stages import PeakMemory, open_run
 
 @pytest.fixture
 def run(tmp_path):
-    return open_run(tmp_path / "run", {"recipe": {"seed": 0, "distill": {"steps": 3}}})
+    return open_run(
+        tmp_path / "run", {"made": {"seed": 0, "distill": {"steps": 3}}, "measured": {"limit": 1}}
+    )
 
 
 def writes(path, text, calls):
@@ -55,19 +57,34 @@ def test_a_stage_that_fails_leaves_no_record(run):
 
     with pytest.raises(ValueError, match="on purpose"):
         run.stage("a", {}, [], fails)
-    assert not (run.folder / "stages").exists()
+    assert not (run.folder / "stages" / "a.json").exists()
+    run.stage("a", {}, [], dict)
+    assert run.records[0].attempts == 2
+    assert run.records[0].to_dict()["attempts"] == 2
+
+
+def test_what_is_measured_may_change_without_making_anything_again(run):
+    made = {"seed": 0, "distill": {"steps": 3}}
+    open_run(run.folder, {"made": made, "measured": {"limit": 2}})
+    assert json.loads((run.folder / "run.json").read_text())["measured"] == {"limit": 2}
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_first_file_can_be_started_again(tmp_path):
+    (tmp_path / ".run.json.partial").write_text("{")
+    open_run(tmp_path, {"made": {}})
+    assert (tmp_path / "run.json").is_file()
 
 
 def test_the_same_recipe_goes_on_and_another_is_refused_with_what_differs(run):
-    open_run(run.folder, {"recipe": {"seed": 0, "distill": {"steps": 3}}})
-    with pytest.raises(OutputExists, match=r"different: recipe.distill.steps, recipe.seed"):
-        open_run(run.folder, {"recipe": {"seed": 1, "distill": {"steps": 4}}})
+    open_run(run.folder, {"made": {"seed": 0, "distill": {"steps": 3}}, "measured": {"limit": 1}})
+    with pytest.raises(OutputExists, match=r"different: distill.steps, seed"):
+        open_run(run.folder, {"made": {"seed": 1, "distill": {"steps": 4}}})
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     write_json(tmp_path / "letter.json", {})
     with pytest.raises(OutputExists, match="not empty"):
-        open_run(tmp_path, {})
+        open_run(tmp_path, {"made": {}})
     assert [file.name for file in tmp_path.iterdir()] == ["letter.json"]
 
 

@@ -32,6 +32,24 @@ def test_any_timm_name_is_a_student_and_arguments_go_over_the_preset_s():
 def test_an_unknown_name_is_refused_with_near_ones():
     with pytest.raises(UsageMistake, match=r"did you mean .*resnet"):
         build_student(StudentConfig(name="resnet10tt"), SPEC, seed=0)
+    with pytest.raises(UsageMistake, match=r"no student 'tiny-resnte' \(did you mean tiny-resnet"):
+        build_student(StudentConfig(name="tiny-resnte"), SPEC, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("test_vit", {}, r"'test_vit' does not take .* shape \[1, 28, 28\] .*img_size=28"),
+        ("tiny-resnet", {"features_only": True}, "answers two images with list, not with logits"),
+    ],
+)
+def test_a_network_that_is_no_classifier_of_such_images_is_refused(name, arguments, message):
+    with pytest.raises(UsageMistake, match=message):
+        build_student(StudentConfig(name=name, arguments=arguments), SPEC, seed=0)
+
+
+def test_a_new_student_is_in_training_mode():
+    assert build_student(StudentConfig(), SPEC, seed=0)[0].training
 
 
 def test_the_seed_decides_the_weights():

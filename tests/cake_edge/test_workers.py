@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -79,3 +80,44 @@ def test_workers_end_soon_after_their_parent_is_killed(tmp_path):
     parent.wait()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
+
+
+WRITERS = """
+import sys, time
+from pathlib import Path
+from cake_edge.provenance import atomic_path
+from cake_edge.workers import map_shards
+
+def write(index):
+    with atomic_path(Path(sys.argv[1]) / str(index)) as temporary:
+        temporary.write_text("half")
+        time.sleep(60)
+
+if __name__ == "__main__":
+    try:
+        map_shards(write, [0, 1, 2, 3], workers=2, note=print)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_an_interrupted_run_ends_soon_in_silence_and_leaves_no_half_file(tmp_path, writing):
+    script, out = tmp_path / "writers.py", tmp_path / "out"
+    script.write_text(WRITERS)
+    out.mkdir()
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    me, deadline = psutil.Process(parent.pid), time.monotonic() + 60
+    while len(list(out.iterdir())) < 2 if writing else len(me.children()) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(parent.pid, signal.SIGINT)  # As a terminal does: to the workers too.
+    said, complaints = parent.communicate(timeout=30)
+    assert (said, complaints) == ("interrupted\n", "")
+    assert list(out.iterdir()) == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -56,3 +58,13 @@ def test_an_answer_of_another_shape_is_refused(answer: object, words: str) -> No
 def test_a_nan_is_refused() -> None:
     with pytest.raises(NumericsError, match="NaN or infinity"):
         FrozenTeacher(Fixed(torch.full((2, 10), torch.nan)), SPEC, architecture="fixed")
+
+
+def test_its_digest_tells_teachers_apart_by_all_that_shapes_an_answer(small: nn.Module) -> None:
+    def digest(mean: float = 0.5, architecture: str = "small", **arguments: object) -> str:
+        spec = dataclasses.replace(SPEC, mean=(mean,) * SPEC.channels)
+        teacher = FrozenTeacher(small, spec, architecture=architecture, arguments=arguments)
+        return teacher.digest
+
+    assert digest() == digest()
+    assert len({digest(), digest(mean=0.4), digest(architecture="x"), digest(act="gelu")}) == 4
