@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import click
+import psutil
 
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.provenance import sha256_file
@@ -76,8 +77,12 @@ def kill_and_resume(recipe: Path, out: Path, moments: list[float]) -> int:
             process.wait(timeout=moment)
         except subprocess.TimeoutExpired:
             met += 1
+            helpers = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGKILL)
             process.wait()
+            _, left = psutil.wait_procs(helpers, timeout=30)
+            if left:
+                raise RuntimeError(f"{len(left)} processes outlived a killed run") from None
     if start(recipe, out).wait() != 0:
         raise RuntimeError("the run did not end well after the last kill")
     return met

@@ -71,18 +71,24 @@ def read_header(path: Path) -> Checkpoint | None:
     Raises:
         ArtifactError: the file is not safetensors, or its header is damaged.
     """
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist or is not a file; name a checkpoint file")
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file: {error}") from error
+        raise ArtifactError(
+            f"{path} is not a readable safetensors file ({error}): it is cut short or of another "
+            "kind; give a checkpoint that distill wrote, or weights with --teacher and --arch"
+        ) from error
     if "cake_edge" not in metadata:
         return None
     try:
         header = json.loads(metadata["cake_edge"])
         if header["format"] != FORMAT:
             raise ArtifactError(
-                f"{path} has checkpoint format {header['format']}; this version reads {FORMAT}"
+                f"{path} has checkpoint format {header['format']}; this version reads {FORMAT}: "
+                "install the cake-edge that wrote it, or a newer one"
             )
         return Checkpoint(
             architecture=str(header["architecture"]),
@@ -91,7 +97,9 @@ def read_header(path: Path) -> Checkpoint | None:
             manifest=dict(header["manifest"]),
         )
     except (KeyError, TypeError, ValueError, UsageMistake) as error:
-        raise ArtifactError(f"the header of {path} is damaged: {error!r}") from error
+        raise ArtifactError(
+            f"the header of {path} is damaged ({error!r}); make the file again"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, Checkpoint]:
@@ -122,7 +130,10 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, Checkpoint]:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
+        faults = [line.strip() for line in str(error).splitlines()[1:]]
+        more = f" And {len(faults) - 1} more such faults." if len(faults) > 1 else ""
         raise ArtifactError(
-            f"the weights in {path} do not fit {about.architecture}: {error}"
+            f"the weights in {path} do not fit {about.architecture}, which its header names: "
+            f"{(faults or [str(error)])[0]}{more} Make the file again"
         ) from error
     return network.to(torch.float32).eval(), about

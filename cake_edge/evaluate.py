@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -355,6 +356,8 @@ def _open_npz(path: Path, spec: ImageSpec) -> Dataset:
 
 def _read_npz(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     try:
+        if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, and advise to load it
+            raise ValueError("it is not a zip archive, or is cut short")
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return stored["images"], stored["labels"]
     except KeyError as error:

@@ -144,7 +144,9 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
                 f"{path} has pool format {about['format']}; this version reads {FORMAT}"
             )
         complete = bool(about["complete"])
-        _ = pool.spec, pool.teacher_digest, len(pool), about["shards"] if complete else ()
+        _ = pool.spec, pool.teacher_digest, len(pool)
+        if complete and not [(shard["file"], shard["sha256"]) for shard in about["shards"]]:
+            raise ValueError("it lists no shards")
     except (ArtifactError, UsageMistake, KeyError, TypeError, ValueError) as error:
         raise PoolError(f"the pool.json of {path} is damaged: {error}") from error
     if not complete:

@@ -23,7 +23,7 @@ import torch
 
 from cake_edge.errors import CakeEdgeError
 
-__all__ = ["map_shards", "packed", "quiet_start", "unpacked", "watch_parent"]
+__all__ = ["follow_parent", "map_shards", "packed", "quiet_start", "unpacked", "watch_parent"]
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
@@ -151,3 +151,8 @@ def watch_parent(parent: int, every: float = 0.2) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def follow_parent(parent: int, worker: int) -> None:
+    """Calls `watch_parent`, in the form that a loader's `worker_init_fn` has."""
+    watch_parent(parent)

@@ -95,9 +95,11 @@ def about(path: Path, card: ModelCard) -> dict[str, Any]:
 def _from_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     from cake_edge.checkpoint import load_checkpoint
     from cake_edge.networks import parameter_count
+    from cake_edge.teachers.weights_file import refuse_non_finite
     from exporters.artifact import ModelCard
 
     network, header = load_checkpoint(path)
+    refuse_non_finite(network.state_dict(), str(path))
     card = ModelCard(
         architecture=header.architecture,
         spec=header.spec,

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 State = Mapping[str, torch.Tensor]
 
+SHOWN = 3
+"""Pairs of a match by order that are shown unasked, beside the last: enough to see it is right."""
+
 
 def load_file_teacher(path: Path, config: TeacherConfig) -> FrozenTeacher:
     """Returns the teacher in `path`, on the CPU.
@@ -39,13 +42,13 @@ def load_file_teacher(path: Path, config: TeacherConfig) -> FrozenTeacher:
     """
     if config.random_weights:
         raise UsageMistake(f"--random-weights goes with timm:NAME; {path} brings its own weights")
+    if not path.is_file():
+        raise TeacherError(f"{path} is a folder; name the checkpoint file in it")
     if path.suffix.lower() not in SUFFIXES:
         raise TeacherError(
             f"{path} ends in {path.suffix or 'nothing'!r}; a teacher's file is one of "
             f"{', '.join(SUFFIXES)}"
         )
-    if not path.is_file():
-        raise TeacherError(f"{path} is a folder; name the checkpoint file in it")
     about = read_header(path) if path.suffix.lower() == ".safetensors" else None
     return _load_own(path, about, config) if about else _load_foreign(path, config)
 
@@ -122,9 +125,12 @@ def _load_foreign(path: Path, config: TeacherConfig) -> FrozenTeacher:
     counters = {n: t for n, t in network.state_dict().items() if n not in wanted}
     network.load_state_dict({**counters, **{ours: given[theirs] for theirs, ours in pairs}})
     if config.match == "order":
-        for theirs, ours in pairs:
-            logger.info("%s -> %s %s", theirs, ours, list(wanted[ours].shape))
-    logger.info("%s: %d tensors matched by %s", path.name, len(pairs), config.match)
+        for place, (theirs, ours) in enumerate(pairs):
+            shown = place < SHOWN or place == len(pairs) - 1
+            level = logging.INFO if shown else logging.DEBUG
+            logger.log(level, "%s -> %s %s", theirs, ours, list(wanted[ours].shape))
+    more = "; -v shows every pair" if config.match == "order" else ""
+    logger.info("%s: %d tensors matched by %s%s", path.name, len(pairs), config.match, more)
     return FrozenTeacher(
         network,
         spec,

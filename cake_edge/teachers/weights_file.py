@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,7 +84,10 @@ def _read_torch(path: Path) -> Any:
             f"{_conversion('torch.jit.load({0!r})', path)}"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            # Of a pickle it does not know torch also warns; what is wrong is said below.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found is not None:
@@ -92,10 +97,13 @@ def _read_torch(path: Path) -> Any:
                 "convert it inside a sandbox and use the result: "
                 f"{_conversion('torch.load({0!r}, weights_only=False)', path)}"
             ) from error
+        # What torch says of a pickle that it refuses is advice to load it all the same.
+        refused = isinstance(error, pickle.UnpicklingError)
+        reason = "a pickle that is not plain tensors" if refused else _first_line(error)
         raise TeacherError(
-            f"{path} cannot be read as a PyTorch checkpoint "
-            f"({type(error).__name__}: {_first_line(error)}); it is damaged or cut short, or of "
-            f"another kind. Get it again, or give one of {', '.join(SUFFIXES)}"
+            f"{path} cannot be read as a PyTorch checkpoint ({type(error).__name__}: {reason}); "
+            "it is damaged or cut short, or of another kind. Get it again, or give one of "
+            f"{', '.join(SUFFIXES)}"
         ) from error
 
 

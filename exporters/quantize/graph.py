@@ -19,7 +19,7 @@ from onnxruntime.quantization import (
     TensorsData,
 )
 
-from cake_edge.errors import ArtifactError
+from cake_edge.errors import ArtifactError, NumericsError
 from exporters.quantize.dialect import Dialect
 from exporters.quantize.ranges import Range
 from exporters.runtimes.ort import open_inference_session, session_options
@@ -35,6 +35,7 @@ def read_float_model(path: Path) -> onnx.ModelProto:
 
     Raises:
         ArtifactError: it is missing, not ONNX, or quantized already.
+        NumericsError: a weight is NaN or infinite.
     """
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist or is not a file; name an ONNX file")
@@ -54,6 +55,12 @@ def read_float_model(path: Path) -> onnx.ModelProto:
     if found:
         counts = ", ".join(f"{number} {name}" for name, number in sorted(found.items()))
         raise ArtifactError(f"{path} is quantized already ({counts}); give the float model")
+    for weight in model.graph.initializer:
+        if not np.isfinite(numpy_helper.to_array(weight)).all():
+            raise NumericsError(
+                f"{path}: the weight {weight.name} holds a NaN or an infinity; export a network "
+                "that was trained without diverging"
+            )
     return model
 
 

@@ -56,6 +56,7 @@ def run(
     """Quantizes `model` into `out` in one dialect; `exporters.quantize.quantize` says the rest."""
     float_model = read_float_model(model)
     card = _card(float_model, model)
+    _check_ports(model, card)
     feed = Feed(images, card.spec, config.images)
     ready = prepare(float_model)
     tried = _variants(ready, dialect, feed)
@@ -86,9 +87,28 @@ def _card(model: onnx.ModelProto, path: Path) -> ModelCard:
     return card
 
 
+def _check_ports(path: Path, card: ModelCard) -> None:
+    """Refuses a graph that is no classifier, or is not the one that its card speaks of."""
+    with OrtSession(path) as session:
+        batch, *size = session.input_shape
+    if isinstance(batch, int):
+        raise ArtifactError(
+            f"{path} takes batches of {batch} images only; export it with a dynamic batch"
+        )
+    if tuple(size) != card.spec.input_size:
+        raise ArtifactError(
+            f"{path} takes images of shape {size}, but its metadata says "
+            f"{list(card.spec.input_size)}; export it again"
+        )
+
+
 def _variants(ready: onnx.ModelProto, dialect: Dialect, feed: Feed) -> list[_Variant]:
     """Both rules for ranges, then the better one with corrected biases."""
     names = quantized_tensors(ready, dialect)
+    if not names:
+        raise ArtifactError(
+            f"the model holds no operator that {dialect.name} computes in INT8; keep the float file"
+        )
     averaged = correctable_inputs(ready).intersection(names)
     observed = observe(ready, names, averaged, feed.calibration)
     reference = _logits(ready, feed.calibration)

@@ -80,7 +80,8 @@ def open_inference_session(model: str | bytes, options: Any, *, what: str) -> An
         session = ort.InferenceSession(model, options, providers=[PROVIDER])
     except refusals as error:
         raise ArtifactError(
-            f"{what} is not a model ONNX Runtime {ort.__version__} can open: {_first_line(error)}"
+            f"{what} is not a model ONNX Runtime {ort.__version__} can open "
+            f"({_first_line(error)}); give a whole ONNX file, or export it again"
         ) from error
     if session.get_providers() != [PROVIDER]:
         raise RuntimeUnavailable(
@@ -126,9 +127,13 @@ class OrtSession:
             self._input, self._output = self._ports()
         elif fixed_batch not in (None, batch) and batch is not None:
             raise ArtifactError(
-                f"{path} was made for batches of {batch}, and fixed_batch asks for {fixed_batch}"
+                f"{path} was made for batches of {batch} images, and {fixed_batch} were asked "
+                f"for; ask for {batch}, or export it with a dynamic batch"
             )
-        self._card = card_from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        try:
+            self._card = card_from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        except ArtifactError as error:
+            raise ArtifactError(f"{path}: {error}") from error
 
     def _open(self, batch_name: str | None) -> Any:
         options = session_options(threads=self._threads, optimise=self._optimise)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cake_edge import distill as module
+from cake_edge import training
 from cake_edge.checkpoint import load_checkpoint
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
@@ -62,7 +62,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 ):
     config = DistillConfig(steps=20, batch=16, optimiser=optimiser)
     whole = distill(teacher, STUDENT, pool, config, tmp_path / "whole.safetensors", seed=0)
-    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
 
     def stop_at(step):
         def progress(task, done, total, note=""):
@@ -100,9 +100,9 @@ def test_dropout_draws_what_depends_on_the_step_alone(teacher, pool, tmp_path):
 def test_an_interruption_between_two_points_of_the_curve_loses_nothing(
     teacher, pool, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "CURVE_POINTS", 2)
+    monkeypatch.setattr(training, "CURVE_POINTS", 2)
     whole = distill(teacher, STUDENT, pool, QUICK, tmp_path / "a.safetensors", seed=0)
-    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
 
     def stop(task, done, total, note=""):
         if done == 8:
@@ -166,6 +166,10 @@ def test_the_authors_preset_trains_without_augmentation_on_the_pool_s_own_labels
 def test_settings_out_of_range_are_refused():
     with pytest.raises(UsageMistake, match="steps is 0"):
         DistillConfig(steps=0)
+    with pytest.raises(UsageMistake, match="clip is -1"):
+        DistillConfig(clip=-1)
+    with pytest.raises(UsageMistake, match="weight_decay is -1"):
+        DistillConfig(weight_decay=-1)
     with pytest.raises(UsageMistake, match="mixed needs augment"):
         DistillConfig(augment=False)
     with pytest.raises(UsageMistake, match="at least 2"):

@@ -129,6 +129,11 @@ def test_damage_is_named(pool, teacher, tmp_path):
     shard.unlink()
     with pytest.raises(PoolError, match="lost its shard"):
         open_pool(folder).logits()
+    about = json.loads((folder / "pool.json").read_text())
+    for shards in ([], [1], [{"file": "x"}]):
+        (folder / "pool.json").write_text(json.dumps({**about, "shards": shards}))
+        with pytest.raises(PoolError, match=r"the pool\.json of .* is damaged"):
+            open_pool(folder)
     (folder / "pool.json").write_text(json.dumps({"format": 1, "complete": True}))
     with pytest.raises(PoolError, match="damaged"):
         open_pool(folder)

@@ -113,6 +113,25 @@ def test_a_mistake_is_answered_in_a_sentence_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("limit = 6", "data = 'tiny.toml'", "is neither a folder nor a .npz file"),
+        ('name = "resnet10t"', 'name = "tiny-resnte"', "did you mean tiny-resnet"),
+        ('name = "resnet10t"', 'name = "test_vit"\n', "arguments"),
+    ],
+)
+def test_a_mistake_that_a_late_stage_would_meet_is_told_before_the_first(
+    run: Run, recipe: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(recipe.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    result = run("compress", path, "--budget", "small", "--out", tmp_path / "run")
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_mistake_in_the_recipe_names_file_and_key(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(RECIPE.replace("count = 999", "count = 'many'"), encoding="utf-8")

@@ -77,7 +77,7 @@ def test_help_names_every_student_preset(run: Run) -> None:
     ("words", "code", "message"),
     [
         (("--student", "resnet10"), 2, "resnet10t"),
-        (("--set", "step=3"), 2, "--set.step is unknown (did you mean steps"),
+        (("--set", "step=3"), 2, "--set step is unknown (did you mean steps"),
         (("--set", "loss=l2"), 2, "allowed: kl, soft-cross-entropy"),
         (("--training", "caek"), 2, "did you mean cake"),
         (("--pool", "nowhere"), 1, "nowhere is not a pool"),
@@ -102,11 +102,20 @@ def test_a_mistake_is_answered_in_a_sentence_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_file_is_refused_before_any_work(run: Run, tmp_path: Path) -> None:
+def test_an_existing_file_of_another_kind_is_refused_and_left_alone(
+    run: Run, teacher_file: Path, pool_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "student.safetensors"
     out.write_bytes(b"mine")
-    result = run("distill", "--teacher", "missing.pt", "--student", "x", "--pool", "y",
+    result = run("distill", "--teacher", teacher_file, *STUDENT, "--pool", pool_folder, *SHORT,
                  "--out", out)  # fmt: skip
     assert result.exit_code == 1
-    assert f"{out} is a file already" in result.stderr
+    assert f"{out} is not a readable safetensors file" in result.stderr
     assert out.read_bytes() == b"mine"
+
+
+def test_a_student_is_written_under_the_name_of_its_kind(run: Run, tmp_path: Path) -> None:
+    result = run("distill", "--teacher", "embedded", *STUDENT, "--pool", "y",
+                 "--out", tmp_path / "student.onnx")  # fmt: skip
+    assert result.exit_code == 2
+    assert "student.onnx must end in .safetensors" in result.stderr

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from cake_edge.checkpoint import Checkpoint, save_checkpoint
+from cake_edge.networks import build_network
 from cake_edge.provenance import sha256_file
+from cake_edge.spec import ImageSpec
 from exporters.runtimes import open_session
 
 Run = Callable[..., Result]
@@ -67,6 +70,18 @@ def test_a_mistake_is_answered_in_a_sentence_and_writes_nothing(
     assert message in result.stderr
     assert "internal error" not in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_with_weights_that_are_not_finite_is_named(run: Run, tmp_path: Path) -> None:
+    spec = ImageSpec(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3, classes=4)
+    network = build_network("test_resnet", channels=3, classes=4)
+    network.get_parameter("fc.bias").data.fill_(float("nan"))
+    path = tmp_path / "bad.safetensors"
+    save_checkpoint(path, network, Checkpoint(architecture="test_resnet", spec=spec))
+    result = run("export", path, "--out", tmp_path / "x.onnx")
+    assert result.exit_code == 1
+    assert f"{path}: 4 of 4 values of fc.bias are NaN" in result.stderr
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_an_existing_file_is_refused_before_any_work(run: Run, tmp_path: Path) -> None:

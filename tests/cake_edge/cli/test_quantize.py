@@ -68,7 +68,7 @@ def test_the_quantizers_gate_is_reachable(run: Run, model: Path, tmp_path: Path)
     ("words", "code", "message"),
     [
         (("--target", "ort-x68"), 2, "ort-x86"),
-        (("--set", "image=4"), 2, "--set.image is unknown (did you mean images"),
+        (("--set", "image=4"), 2, "--set image is unknown (did you mean images"),
         (("--pool", "nowhere"), 1, "nowhere is not a pool"),
         (("--pool", "nowhere", "--teacher", "embedded"), 2, "give one of the two"),
         (("--teacher", "timm:test_resnet", "--random-weights", "--preset", "zero-one",

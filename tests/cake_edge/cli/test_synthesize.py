@@ -59,8 +59,8 @@ def test_a_taken_folder_is_refused_before_the_teacher_is_looked_at(
     ("words", "code", "message"),
     [
         (("--sampler", "caek"), 2, "did you mean cake"),
-        (("--set", "stpes=3"), 2, "--set.stpes is unknown (did you mean steps"),
-        (("--set", "steps=many"), 2, "--set.steps is 'many' (a string); it must be a whole"),
+        (("--set", "stpes=3"), 2, "--set stpes is unknown (did you mean steps"),
+        (("--set", "steps=many"), 2, "--set steps is 'many' (a string); it must be a whole"),
         (("--count", "0"), 2, "--count"),
         (("--device", "tpu"), 2, "not one of auto, cpu, cuda"),
     ],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -90,6 +91,15 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool) -
     assert not proof.exists()
     for word in ("it asks for posix.system", "would run code", "sandbox", "w-plain.pth"):
         assert word in str(caught.value)
+
+
+def test_a_bare_pickle_is_refused_without_advice_to_load_it_all_the_same(tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    (tmp_path / "w.pth").write_bytes(pickle.dumps(Hostile(f"touch {proof}"), protocol=4))
+    with pytest.raises(TeacherError, match=r"w\.pth cannot be read") as caught:
+        read_state(tmp_path / "w.pth")
+    assert not proof.exists()
+    assert "weights_only" not in str(caught.value)
 
 
 def test_a_whole_pickled_network_is_refused_by_the_name_of_its_class(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from cake_edge.errors import ArtifactError, GateFailed, NumericsError, PoolError
 from cake_edge.provenance import sha256_file
+from exporters.artifact import attach_card
 from exporters.parity import compare
 from exporters.quantize import QuantizeConfig, quantize
 from exporters.runtimes import OrtSession, open_session
@@ -146,6 +147,68 @@ def test_a_file_without_a_card_is_refused(float_file, images, tmp_path):
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(ArtifactError, match="cake-edge export"):
         quantize(tmp_path / "bare.onnx", tmp_path / "q.onnx", images)
+
+
+def poisoned(model):
+    model.graph.initializer[0].CopyFrom(
+        onnx.numpy_helper.from_array(
+            np.full(list(model.graph.initializer[0].dims), np.nan, np.float32),
+            model.graph.initializer[0].name,
+        )
+    )
+
+
+def fixed(model):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+
+
+def misdescribed(model):
+    card = model.metadata_props[0]
+    card.value = card.value.replace('"input_size":[1,20,20]', '"input_size":[1,20,24]')
+
+
+def branched(model):
+    twin = model.graph.output.add()
+    twin.CopyFrom(model.graph.output[0])
+    twin.name = model.graph.node[-1].input[0]
+    twin.type.tensor_type.shape.dim[1].dim_value = 32
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (poisoned, NumericsError, "holds a NaN or an infinity"),
+        (fixed, ArtifactError, "takes batches of 4 images only"),
+        (misdescribed, ArtifactError, r"its metadata says \[1, 20, 24\]"),
+        (branched, ArtifactError, "2 outputs; a classifier has one of each"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_named(
+    float_file, images, tmp_path, change, error, said
+):
+    model = onnx.load(float_file)
+    change(model)
+    path = tmp_path / "changed.onnx"
+    onnx.save(model, path)
+    with pytest.raises(error, match=rf"changed\.onnx.*{said}"):
+        quantize(path, tmp_path / "int8.onnx", images)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_with_nothing_to_quantize_is_refused(card, images, tmp_path):
+    make = onnx.helper
+    ends = [
+        make.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["batch", 1, 20, 20]),
+        make.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", 400]),
+    ]
+    graph = make.make_graph(
+        [make.make_node("Flatten", ["input"], ["logits"])], "g", ends[:1], ends[1:]
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 20)], ir_version=10)
+    attach_card(model, card)
+    onnx.save(model, tmp_path / "flat.onnx")
+    with pytest.raises(ArtifactError, match="no operator that ort-x86 computes in INT8"):
+        quantize(tmp_path / "flat.onnx", tmp_path / "int8.onnx", images)
 
 
 def test_an_int8_file_is_not_quantized_again(done, images, tmp_path):

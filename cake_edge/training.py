@@ -1,0 +1,195 @@
+"""The training loop of distillation, from start to end or from where it was cut short."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from cake_edge.distill_config import DistillConfig
+from cake_edge.errors import CakeEdgeError, NumericsError
+from cake_edge.losses.distill import soft_cross_entropy, temperature_kl
+from cake_edge.pool import Pool
+from cake_edge.progress import Progress
+from cake_edge.schedules import cosine, one_cycle
+from cake_edge.seeding import derive_seed
+from cake_edge.stored_images import HeldImages, ImageSource
+from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.training_state import Average, restore_state, save_state
+from cake_edge.views import Views
+from cake_edge.workers import follow_parent, quiet_start
+
+__all__ = ["train"]
+
+logger = logging.getLogger(__name__)
+
+SAVE_SECONDS = 5.0
+CURVE_POINTS = 100
+
+
+def train(
+    network: nn.Module,
+    teacher: FrozenTeacher,
+    pool: Pool,
+    config: DistillConfig,
+    key: str,
+    state_path: Path,
+    *,
+    seed: int,
+    workers: int,
+    progress: Progress,
+) -> tuple[Average, list[tuple[int, float]]]:
+    """Trains `network` in place, from where an interrupted run stopped.
+
+    Args:
+        key: hash of all that decides the result; a state with another key is left aside.
+        state_path: where the state of the unfinished run lies.
+
+    Returns:
+        The moving average of the weights after the last step, and the loss curve: (step, mean
+        loss since the point before).
+
+    Raises:
+        NumericsError: the loss is not finite.
+    """
+    optimiser = _optimiser(network, config)
+    average = Average(network, config.average)
+    window = torch.zeros((), device=teacher.device)
+    done, curve = restore_state(
+        state_path, key=key, network=network, average=average, optimiser=optimiser, window=window
+    )
+    if done:
+        logger.info("going on from step %d of %d", done, config.steps)
+    images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
+    if teacher.device.type != "cpu":
+        workers = 0
+    views = Views(images, logits, teacher, config.views(), seed=seed, first=done, last=config.steps)
+    every = max(1, config.steps // CURVE_POINTS)
+    saved = time.monotonic()
+    network.train()
+    for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
+        _set_rate(optimiser, config, step)
+        with _own_randomness(seed, step, teacher.device):
+            loss = _loss(network(shown), wanted, config)
+        optimiser.zero_grad()
+        loss.backward()
+        if config.clip:
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimiser.step()
+        average.update(network, step)
+        window += loss.detach()
+        last, due = step + 1 == config.steps, time.monotonic() - saved > SAVE_SECONDS
+        if last or due or (step + 1) % every == 0:
+            mean = _checked(float(window) / (step % every + 1), step, state_path)
+            progress("distill", step + 1, config.steps, f"loss {mean:.3f}")
+        if last or (step + 1) % every == 0:
+            curve.append((step + 1, mean))
+            window.zero_()
+        if due and not last:
+            save_state(
+                state_path, key=key, step=step + 1, network=network, average=average,
+                optimiser=optimiser, window=window, curve=curve,
+            )  # fmt: skip
+            saved = time.monotonic()
+    return average, curve
+
+
+@contextmanager
+def _own_randomness(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Lets dropout and stochastic depth draw what depends on the step alone.
+
+    They draw from the global generators, which are put back as they were.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "student", step))  # noqa: TID251
+        yield
+
+
+def _source(pool: Pool, device: torch.device) -> ImageSource:
+    """The pool's images: in the memory of a CUDA device where half of what is free holds them."""
+    mapped = pool.images()
+    if device.type == "cuda" and mapped.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return HeldImages(mapped.copy_to(device))
+    return mapped
+
+
+def _batches(
+    views: Views, workers: int, augmented: bool
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The views in order, made here or in worker processes."""
+    if workers == 0 or not augmented:
+        yield from views
+        return
+    loader = DataLoader(
+        views,
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context="spawn",
+        # One that waits to hand over its views would outlive a parent that was killed.
+        worker_init_fn=partial(follow_parent, os.getpid()),
+    )
+    with quiet_start():
+        made = iter(loader)
+    try:
+        yield from made
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise CakeEdgeError(
+            "a process that makes views was killed (out of memory?): run the same command again, "
+            "with fewer --workers"
+        ) from error
+
+
+def _optimiser(network: nn.Module, config: DistillConfig) -> torch.optim.Optimizer:
+    """Weight decay acts on weights of two dimensions and more: not on biases and norms."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    spared = [p for p in network.parameters() if p.ndim <= 1]
+    if config.optimiser == "sgd":
+        # As released: one group, momentum 0.9.
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=config.learning_rate,
+            momentum=0.9,
+            weight_decay=config.weight_decay,
+        )
+    groups = [{"params": decayed, "weight_decay": config.weight_decay},
+              {"params": spared, "weight_decay": 0.0}]  # fmt: skip
+    return torch.optim.AdamW(groups, lr=config.learning_rate, foreach=True)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, config: DistillConfig, step: int) -> None:
+    if config.schedule == "cosine":
+        warmup = max(1, config.steps // 50)
+        rate, momentum = cosine(step, config.steps, config.learning_rate, warmup), None
+    else:
+        rate, momentum = one_cycle(step, config.steps, config.learning_rate)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+        if momentum is not None and "momentum" in group:
+            group["momentum"] = momentum
+
+
+def _loss(given: torch.Tensor, wanted: torch.Tensor, config: DistillConfig) -> torch.Tensor:
+    if config.loss == "kl":
+        return temperature_kl(given, wanted, config.temperature)
+    return soft_cross_entropy(given, wanted)
+
+
+def _checked(loss: float, step: int, state: Path) -> float:
+    if math.isfinite(loss):
+        return loss
+    kept = f" The last good state is kept in {state}." if state.exists() else ""
+    raise NumericsError(
+        f"the distillation loss is {loss} after step {step + 1}: lower learning_rate, or set clip."
+        + kept
+    )
