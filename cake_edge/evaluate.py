@@ -355,9 +355,12 @@ def _open_npz(path: Path, spec: ImageSpec) -> Dataset:
 
 
 def _read_npz(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, and advise to load it
+        raise DatasetError(
+            f"{path} is neither an image folder nor a readable npz file: it is no zip archive, or "
+            "is cut short; give images uint8 [N, H, W(, C)] and labels"
+        )
     try:
-        if not zipfile.is_zipfile(path):  # numpy would take it for a pickle, and advise to load it
-            raise ValueError("it is not a zip archive, or is cut short")
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return stored["images"], stored["labels"]
     except KeyError as error:

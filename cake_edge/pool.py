@@ -141,14 +141,16 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
         pool = Pool(path, about)
         if about["format"] != FORMAT:
             raise PoolError(
-                f"{path} has pool format {about['format']}; this version reads {FORMAT}"
+                f"{path} has pool format {about['format']}; this version reads {FORMAT}: "
+                "make the pool again, or install the cake-edge that made it"
             )
         complete = bool(about["complete"])
         _ = pool.spec, pool.teacher_digest, len(pool)
-        if complete and not [(shard["file"], shard["sha256"]) for shard in about["shards"]]:
-            raise ValueError("it lists no shards")
+        listed = [(shard["file"], shard["sha256"]) for shard in about.get("shards", ())]
     except (ArtifactError, UsageMistake, KeyError, TypeError, ValueError) as error:
         raise PoolError(f"the pool.json of {path} is damaged: {error}") from error
+    if complete and not listed:
+        raise PoolError(f"the pool.json of {path} is damaged: it lists no shards")
     if not complete:
         raise PoolError(
             f"the pool {path} is unfinished; run the command that made it again to go on"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 import warnings
 import zipfile
@@ -98,7 +97,7 @@ def _read_torch(path: Path) -> Any:
                 f"{_conversion('torch.load({0!r}, weights_only=False)', path)}"
             ) from error
         # What torch says of a pickle that it refuses is advice to load it all the same.
-        refused = isinstance(error, pickle.UnpicklingError)
+        refused = type(error).__name__ == "UnpicklingError"
         reason = "a pickle that is not plain tensors" if refused else _first_line(error)
         raise TeacherError(
             f"{path} cannot be read as a PyTorch checkpoint ({type(error).__name__}: {reason}); "
