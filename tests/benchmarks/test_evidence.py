@@ -27,6 +27,16 @@ def test_readme_quotes_the_demo_s_results_to_the_letter(demo, readme):
     assert f"{demo['peak_memory_bytes'] / 2**30:.1f} GiB" in readme
 
 
+def test_readme_quotes_seeds_and_variants(root, readme):
+    result = json.loads((root / "benchmarks/results/demo_variants.json").read_text())
+    summary, found = result["summary"], result["variants"]
+    assert summary["seeds"] == 3
+    mean, spread = summary["int8_top1_mean"], summary["int8_top1_standard_deviation"]
+    assert f"{mean:.1f} ± {spread:.1f} %" in readme
+    for name in ("student from random weights", "nothing pushed: the balanced prior alone"):
+        assert f"{found[name]['student int8']['top1']:.1f} %" in readme
+
+
 def test_the_results_are_of_the_recipe_that_is_shipped(demo):
     wanted = json.loads(json.dumps(resolved(demo_recipe())))
     wanted["evaluate"].pop("data")
@@ -61,7 +71,15 @@ def test_the_embedded_teacher_is_the_one_that_was_measured(root):
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "fashion_mnist_teacher", "kill_resume", "startup", "efficientnet_lite0"]
+    "name",
+    [
+        "demo",
+        "demo_variants",
+        "fashion_mnist_teacher",
+        "kill_resume",
+        "startup",
+        "efficientnet_lite0",
+    ],
 )
 def test_every_result_says_what_made_it(root, name):
     result = json.loads((root / f"benchmarks/results/{name}.json").read_text())
