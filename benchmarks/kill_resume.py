@@ -29,12 +29,12 @@ name = "kill"
 [teacher]
 reference = "embedded"
 [synthesis]
-count = 1440
+count = 480
 settings = { steps = 20, images_per_shard = 48, oversample = 2 }
 [student]
 name = "tiny-resnet"
 [distill]
-steps = 1500
+steps = 4000
 batch = 64
 [bench]
 min_seconds = 0.2

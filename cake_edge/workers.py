@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -24,8 +24,6 @@ import torch
 from cake_edge.errors import CakeEdgeError
 
 __all__ = ["follow_parent", "map_shards", "packed", "quiet_start", "unpacked", "watch_parent"]
-
-STOPS = (signal.SIGINT, signal.SIGTERM)
 
 _job: Callable[[int], None] | None = None
 _working = False
@@ -84,15 +82,18 @@ def quiet_start() -> Iterator[None]:
     """Lets Ctrl-C pass by the processes that are started in the block.
 
     The terminal sends it to all of them, and one that is still importing would print a traceback.
+    They inherit that it is blocked; here it is delivered as soon as the block ends.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # multiprocessing's tracker lifts the block when it starts: it must run before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def packed(value: Any) -> bytes:
@@ -115,8 +116,9 @@ def _start(job: bytes, parent: int) -> None:
     global _job  # a worker process serves one job from start to end
     _job = unpacked(job)
     torch.set_num_threads(1)
-    for number in STOPS:
-        signal.signal(number, _stop)
+    # Ctrl-C reaches every process of a terminal: the parent hears it, and tells its workers to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
     watch_parent(parent)
 
 

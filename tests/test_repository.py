@@ -23,6 +23,9 @@ PRIVATE = re.compile(
 )
 
 
+SHELLS = ("", "sh", "bash", "console", "shell")
+
+
 def tracked() -> list[Path]:
     """The files that git knows, or those of the source archive where there is no git."""
     if not (ROOT / ".git").exists():
@@ -45,9 +48,8 @@ def texts() -> dict[str, str]:
 
 def blocks(text: str) -> list[str]:
     """The commands in the fenced blocks of a Markdown text, continued lines joined."""
-    fenced = re.findall(
-        r"^```(?:sh|bash|console|shell)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL
-    )
+    every = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    fenced = [body for language, body in every if language in SHELLS]
     lines = "\n".join(fenced).replace("\\\n", " ").splitlines()
     return [line.strip().removeprefix("$ ") for line in lines if line.strip()]
 
