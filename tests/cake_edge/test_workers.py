@@ -83,7 +83,7 @@ def test_workers_end_soon_after_their_parent_is_killed(tmp_path):
 
 
 WRITERS = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from cake_edge.provenance import atomic_path
 from cake_edge.workers import map_shards
@@ -96,6 +96,8 @@ def write(index):
             time.sleep(0.01)
 
 if __name__ == "__main__":
+    # A shell that runs the tests in the background has them ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         map_shards(write, [0, 1, 2, 3], workers=2, note=print)
     except KeyboardInterrupt:
