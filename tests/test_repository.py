@@ -84,7 +84,7 @@ def test_no_file_names_a_machine_or_a_package_host():
 @pytest.mark.parametrize(
     "line",
     [
-        "see /home/ann/x", '"/work/main/runs"', "--find-links-url=https://h/x",
+        "see /home/ann/x", '"/opt/ann/runs"', "--find-links-url=https://h/x",
         "index-url = https://mirror.example/simple", "https://pypi.org/simple/torch",
         "https://files.pythonhosted.org/packages/x.whl",
     ],
