@@ -11,14 +11,15 @@ import numpy.typing as npt
 from cake_edge.errors import UsageMistake, near_names
 from exporters.quantize.config import QuantizeConfig, QuantizeReport
 from exporters.quantize.dialect import Dialect
+from exporters.quantize.ort_arm import ORT_ARM
 from exporters.quantize.ort_x86 import ORT_X86
 from exporters.quantize.ort_x86_novnni import ORT_X86_NOVNNI
+from exporters.quantize.tensorrt import TENSORRT, TENSORRT_FP16
 
 __all__ = ["TARGETS", "Dialect", "QuantizeConfig", "QuantizeReport", "quantize"]
 
 TARGETS: dict[str, Dialect] = {
-    "ort-x86": ORT_X86,
-    "ort-x86-novnni": ORT_X86_NOVNNI,
+    dialect.name: dialect for dialect in (ORT_X86, ORT_X86_NOVNNI, ORT_ARM, TENSORRT, TENSORRT_FP16)
 }
 
 
@@ -45,7 +46,8 @@ def quantize(
         ArtifactError: `model` is not a float ONNX file of ours.
         PoolError: the images do not fit the model, or are fewer than eight.
         NumericsError: a tensor holds a NaN or an infinity on these images.
-        GateFailed: INT8 disagrees with float more often than `config` allows; nothing is written.
+        GateFailed: INT8 disagrees with float more often, or is slower, than `config` allows;
+            nothing is written.
     """
     if target not in TARGETS:
         raise UsageMistake(
@@ -55,4 +57,11 @@ def quantize(
     # Here, as onnx takes half a second to import, and a `--help` lists the targets.
     from exporters.quantize.run import run
 
-    return run(model, out, images, dialect=TARGETS[target], config=config or QuantizeConfig())
+    return run(
+        model,
+        out,
+        images,
+        dialect=TARGETS[target],
+        dialects=tuple(TARGETS.values()),
+        config=config or QuantizeConfig(),
+    )

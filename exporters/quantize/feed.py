@@ -18,6 +18,7 @@ Images = npt.NDArray[np.float32]
 # Values of one batch; all activations of a network together are some fifty times its input.
 BATCH_VALUES = 1 << 19
 LARGEST_BATCH = 32
+JUDGED = 64
 KEPT_APART = 4
 
 
@@ -34,7 +35,7 @@ class Feed:
             PoolError: an image does not fit the model, or there are too few.
         """
         self._source = source
-        self._spec = spec
+        self.spec = spec
         self._most = most
         self._batch = int(np.clip(BATCH_VALUES // np.prod(spec.input_size), 1, LARGEST_BATCH))
         total = sum(len(chunk) for chunk, _ in self._chunks())
@@ -54,6 +55,15 @@ class Feed:
         """Batches of the images that the result is judged on."""
         return self._batches(apart=True)
 
+    def judging(self) -> list[Images]:
+        """Batches of at most 64 calibration images, from their whole length alike, in memory."""
+        step, seen, chosen = -(-self.calibration_images // JUDGED), 0, list[Images]()
+        for images in self.calibration():
+            chosen.extend(images[-seen % step :: step].copy())
+            seen += len(images)
+        size = self._batch
+        return [np.stack(chosen[at : at + size]) for at in range(0, len(chosen), size)]
+
     def _batches(self, *, apart: bool) -> Iterator[Images]:
         for chunk, first in self._chunks():
             positions = np.arange(first, first + len(chunk))
@@ -65,10 +75,10 @@ class Feed:
         """Arrays as the source gives them, with the position of their first image."""
         first = 0
         for chunk in self._source():
-            if chunk.ndim != 4 or chunk.shape[1:] != self._spec.input_size:
+            if chunk.ndim != 4 or chunk.shape[1:] != self.spec.input_size:
                 raise PoolError(
                     f"images of shape {list(chunk.shape)} do not fit a model that takes "
-                    f"[N, {', '.join(map(str, self._spec.input_size))}]"
+                    f"[N, {', '.join(map(str, self.spec.input_size))}]"
                 )
             if chunk.dtype != np.float32:
                 raise PoolError(

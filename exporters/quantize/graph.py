@@ -1,28 +1,21 @@
-"""The graph work: reading a float file, making it ready, and writing Q and DQ into it."""
+"""Reading a float file, and making it ready for quantization."""
 
 from __future__ import annotations
 
-import copy
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
-from onnxruntime.quantization.calibrate import TensorsData
 
 from cake_edge.errors import ArtifactError, NumericsError
-from exporters.quantize.dialect import Dialect
-from exporters.quantize.ranges import Range
 from exporters.runtimes.ort import open_inference_session, session_options
 
-__all__ = ["float_tensors", "prepare", "quantized_tensors", "read_float_model", "write_qdq"]
+__all__ = ["float_tensors", "prepare", "read_float_model"]
 
-GATES = frozenset({"Sigmoid", "HardSigmoid"})
 QUANTIZED_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QGemm")
 
 
@@ -120,69 +113,3 @@ def float_tensors(model: onnx.ModelProto) -> list[str]:
         if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and info.name not in constants
     }
     return sorted(floats)
-
-
-def quantized_tensors(model: onnx.ModelProto, dialect: Dialect) -> list[str]:
-    """Returns the names of the activations that `write_qdq` quantizes, and so needs ranges of.
-
-    The quantizer itself is asked, in a dry run: which tensors they are does not depend on ranges.
-    """
-    quantizer = _quantizer(model, dialect, {})
-    quantizer.quantize_model()
-    activations = set(float_tensors(model))
-    return sorted(name for name in quantizer.quantized_value_map if name in activations)
-
-
-def write_qdq(
-    model: onnx.ModelProto, dialect: Dialect, ranges: Mapping[str, Range]
-) -> onnx.ModelProto:
-    """Returns the model with QuantizeLinear and DequantizeLinear as the dialect wants them.
-
-    Args:
-        ranges: of every name in `quantized_tensors`.
-    """
-    quantizer = _quantizer(model, dialect, ranges)
-    quantizer.quantize_model()
-    quantizer.model.topological_sort()
-    written: onnx.ModelProto = quantizer.model.model
-    # Shapes of the float graph: half of them name tensors that are gone.
-    del written.graph.value_info[:]
-    onnx.checker.check_model(written)
-    return written
-
-
-def _quantizer(
-    model: onnx.ModelProto, dialect: Dialect, ranges: Mapping[str, Range]
-) -> QDQQuantizer:
-    # The quantizer looks up every float tensor; those it does not quantize get a stand-in.
-    unused = Range(0.0, 1.0, "unused")
-    table = {}
-    for name in float_tensors(model):
-        chosen = ranges.get(name, unused)
-        table[name] = (np.array(chosen.low, np.float32), np.array(chosen.high, np.float32))
-    return QDQQuantizer(
-        copy.deepcopy(model),
-        per_channel=True,
-        reduce_range=dialect.weight_bits == 7,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, table),
-        nodes_to_quantize=[],
-        nodes_to_exclude=_left_float(model),
-        op_types_to_quantize=list(dialect.operators),
-        extra_options={"OpTypesToExcludeOutputQuantization": list(dialect.float_outputs)},
-    )
-
-
-def _left_float(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that stay float although their operator is quantized elsewhere."""
-    producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    # Where LayerNormalization follows, nothing has bounded the residual sums that are pooled.
-    unbounded = any(node.op_type == "LayerNormalization" for node in model.graph.node)
-    left = []
-    for node in model.graph.node:
-        gated = not GATES.isdisjoint(producers.get(name) for name in node.input)
-        scale = node.op_type == "Mul" and not gated
-        if scale or (node.op_type == "GlobalAveragePool" and unbounded):
-            left.append(node.name)
-    return left

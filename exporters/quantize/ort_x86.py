@@ -28,10 +28,11 @@ __all__ = ["ORT_X86"]
 
 ORT_X86 = Dialect(
     name="ort-x86",
+    runtime="ort",
+    processor="x86",
     operators=(
         *("Conv", "Gemm", "MatMul", "Relu", "Clip", "Sigmoid", "Mul"),
         *("GlobalAveragePool", "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Slice"),
     ),
     float_outputs=("Gemm",),
-    weight_bits=8,
 )

@@ -4,45 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from cake_edge.errors import ArtifactError, GateFailed
+from cake_edge.errors import ArtifactError
 from cake_edge.provenance import atomic_path, sha256_file
 from exporters.artifact import ModelCard, attach_card, card_from_metadata
-from exporters.parity import compare
-from exporters.quantize.bias import correct_biases, correctable_inputs
+from exporters.parity import ParityReport, compare
+from exporters.quantize import gate
 from exporters.quantize.config import QuantizeConfig, QuantizeReport
 from exporters.quantize.dialect import Dialect
 from exporters.quantize.feed import Feed
-from exporters.quantize.graph import prepare, quantized_tensors, read_float_model, write_qdq
-from exporters.quantize.observe import Observed, observe
-from exporters.quantize.ranges import Range, least_error_range
-from exporters.runtimes.coverage import coverage
-from exporters.runtimes.ort import OrtSession, open_inference_session, session_options
+from exporters.quantize.graph import prepare, read_float_model
+from exporters.quantize.insert import weighted_nodes
+from exporters.quantize.noise import require_structure
+from exporters.quantize.search import Candidate, Search
+from exporters.quantize.sensitivity import hold_agreement, meet_size, savings
+from exporters.quantize.table import table_to_dict
+from exporters.runtimes.coverage import coverage, written_coverage
+from exporters.runtimes.ort import OrtSession
 
 __all__ = ["run"]
 
 Images = npt.NDArray[np.float32]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Variant:
-    """One way to quantize the model, and how far it lies from float."""
-
-    model: onnx.ModelProto
-    ranges: Mapping[str, Range]
-    rule: str
-    corrected: bool
-    divergence: float
-
-    @property
-    def name(self) -> str:
-        return f"{self.rule}+bias" if self.corrected else self.rule
+# Where more than this share of the judge's images change their class, better rounding and every
+# rewrite are tried before layers are left in float.
+UNACCOUNTED = ("path", "bytes", "speed", "verdict", "advice")
+"""Of the report, what the file cannot say of itself: its place, its size, and what was timed."""
 
 
 def run(
@@ -51,6 +45,7 @@ def run(
     images: Callable[[], Iterator[Images]],
     *,
     dialect: Dialect,
+    dialects: tuple[Dialect, ...],
     config: QuantizeConfig,
 ) -> QuantizeReport:
     """Quantizes `model` into `out` in one dialect; `exporters.quantize.quantize` says the rest."""
@@ -58,20 +53,21 @@ def run(
     card = _card(float_model, model)
     _check_ports(model, card)
     feed = Feed(images, card.spec, config.images)
-    ready = prepare(float_model)
-    tried = _variants(ready, dialect, feed)
-    best = min(tried, key=lambda variant: variant.divergence)
+    require_structure(feed, allowed=config.allow_noise)
+    search = Search(prepare(float_model), dialect, dialects, feed)
+    best, sensitivity = _find(search, config)
     with atomic_path(out) as temporary:
         # Twice: the figures that go into the card are measured on the file as it runs.
         temporary.write_bytes(_serialised(best.model, card))
-        report = _report(model, temporary, best, tried, dialect, feed)
-        _gate(report, config)
+        report = _report(model, temporary, best, search, sensitivity, config)
+        gate.hold(report.parity, report.speed, config)
+        account = _account(report) | {"table": table_to_dict(best.ranges)}
         finished = replace(
             card,
             precision="int8",
             target=dialect.name,
             parent=sha256_file(model),
-            manifest={**card.manifest, "quantization": _account(report)},
+            manifest={**card.manifest, "quantization": account},
         )
         temporary.write_bytes(_serialised(best.model, finished))
         return replace(report, path=out, bytes=temporary.stat().st_size)
@@ -102,67 +98,36 @@ def _check_ports(path: Path, card: ModelCard) -> None:
         )
 
 
-def _variants(ready: onnx.ModelProto, dialect: Dialect, feed: Feed) -> list[_Variant]:
-    """Both rules for ranges, then the better one with corrected biases."""
-    names = quantized_tensors(ready, dialect)
-    if not names:
-        raise ArtifactError(
-            f"the model holds no operator that {dialect.name} computes in INT8; keep the float file"
-        )
-    averaged = correctable_inputs(ready).intersection(names)
-    observed = observe(ready, names, averaged, feed.calibration)
-    reference = _logits(ready, feed.calibration)
-
-    def variant(
-        source: onnx.ModelProto, ranges: Mapping[str, Range], rule: str, corrected: bool
-    ) -> _Variant:
-        made = write_qdq(source, dialect, ranges)
-        divergence = _divergence(reference, _logits(made, feed.calibration))
-        return _Variant(
-            model=made, ranges=ranges, rule=rule, corrected=corrected, divergence=divergence
-        )
-
-    plain = [
-        variant(ready, ranges, rule, corrected=False)
-        for rule, ranges in _range_tables(observed).items()
-    ]
-    better = min(plain, key=lambda one: one.divergence)
-    corrected = correct_biases(ready, better.model, observed.means)
-    return [*plain, variant(corrected, better.ranges, better.rule, corrected=True)]
+def _find(search: Search, config: QuantizeConfig) -> tuple[Candidate, Mapping[str, float]]:
+    """The candidate to write, and by node what leaving it in float would save."""
+    search.ranges_and_bias(search.ready)
+    if config.effort == "full" or _over(search.best, config):
+        search.rewrites()
+        search.rounding()
+    best = _narrowed(search, config)
+    if not _over(best, config):
+        return best, {}
+    saved = savings(search, best)
+    held = hold_agreement(search, best, list(saved), config.max_agreement_drop or 0.0)
+    return held, saved
 
 
-def _range_tables(observed: Observed) -> dict[str, dict[str, Range]]:
-    histograms = observed.histograms
-    return {
-        "minmax": {name: histogram.minmax for name, histogram in histograms.items()},
-        "least-error": {name: least_error_range(each) for name, each in histograms.items()},
-    }
+def _over(candidate: Candidate, config: QuantizeConfig) -> bool:
+    limit = config.max_agreement_drop
+    return limit is not None and 1 - candidate.score.agreement > limit
 
 
-def _logits(
-    model: onnx.ModelProto, batches: Callable[[], Iterator[Images]]
-) -> npt.NDArray[np.float64]:
-    session = open_inference_session(
-        model.SerializeToString(), session_options(), what="the model being quantized"
-    )
-    source = model.graph.input[0].name
-    return np.concatenate([session.run(None, {source: images})[0] for images in batches()]).astype(
-        np.float64
-    )
-
-
-def _divergence(reference: npt.NDArray[np.float64], candidate: npt.NDArray[np.float64]) -> float:
-    """Mean over images of KL(softmax(reference) || softmax(candidate)), in nats."""
-    wanted, given = _log_softmax(reference), _log_softmax(candidate)
-    return float((np.exp(wanted) * (wanted - given)).sum(axis=1).mean())
-
-
-def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    normalised: npt.NDArray[np.float64] = shifted - np.log(
-        np.exp(shifted).sum(axis=1, keepdims=True)
-    )
-    return normalised
+def _narrowed(search: Search, config: QuantizeConfig) -> Candidate:
+    """The best candidate within the bits and bytes asked for."""
+    best = search.best
+    if config.weight_bits == 4:
+        names = tuple(node.name for node in weighted_nodes(best.source, search.dialect))
+        best = search.again(best, four_bit=names)
+    elif config.target_bytes is not None and best.model.ByteSize() > config.target_bytes:
+        best = meet_size(search, best, config.target_bytes)
+    if not best.four_bit:
+        return best
+    return search.round_narrow(best)
 
 
 def _serialised(model: onnx.ModelProto, card: ModelCard) -> bytes:
@@ -172,39 +137,59 @@ def _serialised(model: onnx.ModelProto, card: ModelCard) -> bytes:
 
 
 def _report(
-    model: Path, written: Path, best: _Variant, tried: list[_Variant], dialect: Dialect, feed: Feed
+    model: Path,
+    written: Path,
+    best: Candidate,
+    search: Search,
+    sensitivity: Mapping[str, float],
+    config: QuantizeConfig,
 ) -> QuantizeReport:
-    with OrtSession(model) as before, OrtSession(written) as after:
-        pairs = [(before.infer(images), after.infer(images)) for images in feed.kept_apart()]
-    wanted, given = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    dialect, feed, here = search.dialect, search.feed, gate.runs_here(search.dialect)
+    speed = None
+    if here and config.latency_seconds > 0:
+        size = feed.spec.input_size
+        speed = gate.paired_speed(model, written, size, config.latency_seconds)
+    covered = coverage(written) if here else written_coverage(written)
     return QuantizeReport(
         path=written,
         target=dialect.name,
         calibration_images=feed.calibration_images,
         checked_images=feed.checked_images,
-        parity=compare(wanted, given),
-        coverage=coverage(written),
+        parity=_parity(model, written, feed, fused=here),
+        coverage=covered,
         ranges=best.rule,
-        methods=dict(sorted(Counter(each.method for each in best.ranges.values()).items())),
-        bias_correction=best.corrected,
-        divergence={variant.name: variant.divergence for variant in tried},
+        methods=_methods(best, dialect),
+        bias_correction="bias" in best.steps,
+        steps=best.steps,
+        left_float=best.left_float,
+        four_bit=best.four_bit,
+        divergence={one.name: one.score.divergence for one in search.tried},
+        sensitivity=sensitivity,
+        speed=speed,
+        verdict="float" if speed is not None and speed.slower else "quantized",
+        advice=gate.advice(dialect, speed, covered, config),
         bytes=written.stat().st_size,
     )
 
 
-def _gate(report: QuantizeReport, config: QuantizeConfig) -> None:
-    drop = 1 - report.parity.top1_agreement
-    if config.max_agreement_drop is not None and drop > config.max_agreement_drop:
-        raise GateFailed(
-            f"INT8 names another class than the float model on {drop:.1%} of "
-            f"{report.checked_images} images, more than the {config.max_agreement_drop:.1%} "
-            "allowed; nothing was written. Give more images, or allow more"
-        )
+def _parity(model: Path, written: Path, feed: Feed, *, fused: bool) -> ParityReport:
+    with OrtSession(model) as before, OrtSession(written, optimise=fused) as after:
+        pairs = [(before.infer(images), after.infer(images)) for images in feed.kept_apart()]
+    wanted, given = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return compare(wanted, given)
 
 
-def _account(report: QuantizeReport) -> dict[str, object]:
-    """The report for the card: without the place, and the size it cannot know."""
+def _methods(best: Candidate, dialect: Dialect) -> dict[str, int]:
+    """How many of the tensors behind a Q have their range by which rule."""
+    written = {node.input[0] for node in best.model.graph.node if node.op_type == "QuantizeLinear"}
+    chosen = (
+        best.ranges[name].of(symmetric=dialect.symmetric) for name in written & set(best.ranges)
+    )
+    return dict(sorted(Counter(one.method for one in chosen).items()))
+
+
+def _account(report: QuantizeReport) -> dict[str, Any]:
     told = report.to_dict()
-    for name in ("path", "bytes"):
+    for name in UNACCOUNTED:
         del told[name]
     return told

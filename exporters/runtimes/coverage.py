@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from cake_edge.errors import ArtifactError
+from exporters.optional import import_package
 from exporters.runtimes.ort import open_inference_session, session_options
 
-__all__ = ["coverage"]
+__all__ = ["coverage", "written_coverage"]
 
 # ONNX Runtime's operators with weights, by the kind they stand for.
 INT8_OPERATORS = {
@@ -49,7 +50,7 @@ def coverage(path: Path) -> dict[str, Any]:
     Returns:
         `int8` and `float`: number of operators with weights by kind (Conv, Gemm, MatMul);
         `int8_share`: share of them in INT8, in [0, 1]; `left_float`: the names of those that are
-        not; `operators`: every operator that ran, by name, with its number.
+        not; `operators`: every operator that ran, by name, with its number; `profiled`: True.
 
     Raises:
         ArtifactError: the file is missing or ONNX Runtime cannot run it.
@@ -65,13 +66,53 @@ def coverage(path: Path) -> dict[str, Any]:
         elif operator in FLOAT_OPERATORS:
             floating[FLOAT_OPERATORS[operator]] += 1
             left_float.append(name)
+    return _summary(integer, floating, left_float, [operator for _, operator in nodes], True)
+
+
+def written_coverage(path: Path) -> dict[str, Any]:
+    """Reads off `path` what it asks for, for a target that does not run on this machine.
+
+    Returns:
+        As `coverage`, with `profiled` False: a node counts as INT8 where all its inputs but the
+        bias come from DequantizeLinear. What the target makes of it only the target can say.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    onnx = import_package("onnx", install="pip install onnx")
+    try:
+        graph = onnx.load(path).graph
+    except Exception as error:  # protobuf keeps its own error to itself
+        raise ArtifactError(f"{path} is not a readable ONNX model: {error}") from error
+    producers = {name: node.op_type for node in graph.node for name in node.output}
+    integer, floating, left_float = Counter[str](), Counter[str](), list[str]()
+    for node in graph.node:
+        kind = FLOAT_OPERATORS.get(node.op_type)
+        if kind is None:
+            continue
+        if all(producers.get(name) == "DequantizeLinear" for name in node.input[:2]):
+            integer[kind] += 1
+        else:
+            floating[kind] += 1
+            left_float.append(node.name)
+    return _summary(integer, floating, left_float, [node.op_type for node in graph.node], False)
+
+
+def _summary(
+    integer: Counter[str],
+    floating: Counter[str],
+    left_float: list[str],
+    operators: list[str],
+    profiled: bool,
+) -> dict[str, Any]:
     weighted = integer.total() + floating.total()
     return {
         "int8": dict(sorted(integer.items())),
         "float": dict(sorted(floating.items())),
         "int8_share": integer.total() / weighted if weighted else 0.0,
         "left_float": left_float,
-        "operators": dict(sorted(Counter(operator for _, operator in nodes).items())),
+        "operators": dict(sorted(Counter(operators).items())),
+        "profiled": profiled,
     }
 
 

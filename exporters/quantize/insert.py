@@ -1,0 +1,165 @@
+"""Writes QuantizeLinear and DequantizeLinear into a float graph as a dialect wants them.
+
+The insertion is ONNX Runtime's own quantizer; which operators, which tensors and which ranges are
+ours.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+
+from exporters.quantize.dialect import Dialect
+from exporters.quantize.graph import float_tensors
+from exporters.quantize.ranges import Range, TensorRanges
+
+__all__ = ["WEIGHTED", "rangeable_tensors", "weighted_nodes", "write_qdq"]
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+GATES = frozenset({"Sigmoid", "HardSigmoid"})
+
+
+def weighted_nodes(model: onnx.ModelProto, dialect: Dialect) -> list[onnx.NodeProto]:
+    """Returns the nodes with weights, or products of activations, that the dialect quantizes."""
+    left = set(_left_float(model, dialect))
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in WEIGHTED and node.op_type in dialect.operators and node.name not in left
+    ]
+
+
+def rangeable_tensors(model: onnx.ModelProto, dialects: Collection[Dialect]) -> set[str]:
+    """Returns the activations that `write_qdq` may ask a range of, in any of the dialects."""
+    wanted: set[str] = set()
+    for dialect in dialects:
+        for node in model.graph.node:
+            if node.op_type in dialect.operators:
+                wanted.update([*node.input, *node.output])
+        if dialect.residuals:
+            wanted.update(_residual_branches(model))
+    return wanted.intersection(float_tensors(model))
+
+
+def write_qdq(
+    model: onnx.ModelProto,
+    dialect: Dialect,
+    ranges: Mapping[str, TensorRanges],
+    *,
+    left_float: Collection[str] = (),
+    four_bit: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Returns the model with QuantizeLinear and DequantizeLinear as the dialect wants them.
+
+    Args:
+        ranges: of every name in `rangeable_tensors`.
+        left_float: names of nodes that are not quantized although the dialect would.
+        four_bit: names of nodes whose weights are int4.
+    """
+    quantizer = _quantizer(model, dialect, ranges, left_float, four_bit)
+    if dialect.residuals:
+        for name in _residual_branches(model):
+            quantizer.quantize_activation_tensor(name)
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    written: onnx.ModelProto = quantizer.model.model
+    # Shapes of the float graph: half of them name tensors that are gone.
+    del written.graph.value_info[:]
+    onnx.checker.check_model(written)
+    return written
+
+
+def _quantizer(
+    model: onnx.ModelProto,
+    dialect: Dialect,
+    ranges: Mapping[str, TensorRanges],
+    left_float: Collection[str],
+    four_bit: Collection[str],
+) -> QDQQuantizer:
+    # The quantizer looks up every float tensor; those it does not quantize get a stand-in.
+    unused = Range(0.0, 1.0, "unused")
+    table = {}
+    for name in float_tensors(model):
+        found = ranges.get(name)
+        chosen = found.of(symmetric=dialect.symmetric) if found is not None else unused
+        table[name] = (np.array(chosen.low, np.float32), np.array(chosen.high, np.float32))
+    return QDQQuantizer(
+        copy.deepcopy(model),
+        per_channel=True,
+        reduce_range=dialect.weight_bits == 7,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8 if dialect.signed else QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, table),
+        nodes_to_quantize=[],
+        nodes_to_exclude=sorted({*_left_float(model, dialect), *left_float}),
+        op_types_to_quantize=list(dialect.operators),
+        extra_options={
+            "ActivationSymmetric": dialect.symmetric,
+            "QuantizeBias": dialect.integer_bias,
+            "OpTypesToExcludeOutputQuantization": list(dialect.float_outputs),
+            "TensorQuantOverrides": _narrow_weights(model, four_bit),
+        },
+    )
+
+
+def _narrow_weights(model: onnx.ModelProto, nodes: Collection[str]) -> dict[str, Any]:
+    """What the quantizer is told of weights in 4 bits."""
+    constants = {weight.name for weight in model.graph.initializer}
+    return {
+        node.input[1]: [{"quant_type": QuantType.QInt4, "symmetric": True, "axis": _axis(node)}]
+        for node in model.graph.node
+        if node.name in nodes and node.input[1] in constants
+    }
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    """The axis of a weight that its output channels lie on."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "Gemm":
+        transposed = any(item.name == "transB" and item.i == 1 for item in node.attribute)
+        return 0 if transposed else 1
+    return 1
+
+
+def _left_float(model: onnx.ModelProto, dialect: Dialect) -> list[str]:
+    """Names of the nodes that stay float although their operator is quantized elsewhere."""
+    constants = {weight.name for weight in model.graph.initializer}
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    # Where LayerNormalization follows, nothing has bounded the residual sums that are pooled.
+    unbounded = any(node.op_type == "LayerNormalization" for node in model.graph.node)
+    left = []
+    for node in model.graph.node:
+        gated = not GATES.isdisjoint(producers.get(name) for name in node.input)
+        scale = node.op_type == "Mul" and not gated
+        attention = node.op_type in WEIGHTED and node.input[1] not in constants
+        if (
+            scale
+            or (node.op_type == "GlobalAveragePool" and unbounded)
+            or (attention and not dialect.attention)
+        ):
+            left.append(node.name)
+    return left
+
+
+def _residual_branches(model: onnx.ModelProto) -> list[str]:
+    """The other summand of every sum that a convolution can take into its own kernel."""
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    branches = []
+    for node in model.graph.node:
+        if node.op_type != "Add":
+            continue
+        fusable = [producers.get(name) == "Conv" and readers[name] == 1 for name in node.input]
+        others = [name for name in node.input if name in producers]
+        if any(fusable) and len(others) == 2:
+            # Of two convolutions, the first is the one that takes the sum.
+            branches.append(node.input[1 - fusable.index(True)])
+    return branches

@@ -1,0 +1,191 @@
+"""Finds, among the ways to quantize a model, the one that lies nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import onnx
+
+from cake_edge.errors import ArtifactError
+from exporters.quantize.bias import correct_biases, correctable_inputs
+from exporters.quantize.body import half_body
+from exporters.quantize.dialect import Dialect
+from exporters.quantize.feed import Feed
+from exporters.quantize.insert import rangeable_tensors, weighted_nodes, write_qdq
+from exporters.quantize.judge import Judge, Score
+from exporters.quantize.observe import Observed, observe
+from exporters.quantize.ranges import TensorRanges, tensor_ranges
+from exporters.quantize.reconstruct import reconstruct
+from exporters.quantize.rewrites import REWRITES, rewrite
+
+__all__ = ["Candidate", "Search"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One way to quantize the model, and how far it lies from float."""
+
+    source: onnx.ModelProto
+    """The float model behind it, with what was done to it."""
+    model: onnx.ModelProto
+    """With Q and DQ."""
+    observed: Observed
+    """What `source` held, before its biases were corrected."""
+    ranges: Mapping[str, TensorRanges]
+    """By tensor."""
+    rule: str
+    """How ranges were chosen: "minmax" or "least-error"."""
+    steps: tuple[str, ...] = ()
+    """What was done to the float model, in order."""
+    left_float: tuple[str, ...] = ()
+    """Nodes that are not quantized although the dialect would."""
+    four_bit: tuple[str, ...] = ()
+    """Nodes whose weights have 4 bits."""
+    score: Score
+    """Distance from the float model on the judge's images."""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        parts = [self.rule, *self.steps]
+        parts += [f"{len(self.four_bit)} in 4 bits"] if self.four_bit else []
+        parts += [f"{len(self.left_float)} in float"] if self.left_float else []
+        return "+".join(parts)
+
+
+@dataclass(slots=True)
+class Search:
+    """The candidates for one model and one target; each method tries more and says the best."""
+
+    ready: onnx.ModelProto
+    """The float model as `prepare` gives it."""
+    dialect: Dialect
+    """The target's."""
+    dialects: tuple[Dialect, ...]
+    """All whose ranges the table is to hold, so that the file can change its dialect later."""
+    feed: Feed
+    """The images."""
+    judge: Judge = field(init=False)
+    """On some of the calibration images."""
+    tried: list[Candidate] = field(default_factory=list)
+    """Everything that was scored."""
+
+    def __post_init__(self) -> None:
+        if not weighted_nodes(self.ready, self.dialect):
+            raise ArtifactError(
+                f"the model holds no operator that {self.dialect.name} computes in INT8; "
+                "keep the float file"
+            )
+        self.judge = Judge(self.ready, self.feed.judging(), self.dialect)
+
+    @property
+    def best(self) -> Candidate:
+        """The nearest so far."""
+        return min(self.tried, key=lambda one: one.score.divergence)
+
+    def ranges_and_bias(self, source: onnx.ModelProto, steps: tuple[str, ...] = ()) -> Candidate:
+        """Tries both rules for ranges on a float model, then the better one with biases corrected.
+
+        Args:
+            source: a model that computes what `ready` does.
+            steps: what made it of `ready`.
+        """
+        observed = self._observe(source)
+        plain = [
+            self.write(source, observed, self._table(observed, rule), rule, steps)
+            for rule in ("minmax", "least-error")
+        ]
+        better = min(plain, key=lambda one: one.score.divergence)
+        return min(better, self.correct(better), key=lambda one: one.score.divergence)
+
+    def correct(self, candidate: Candidate) -> Candidate:
+        """Tries a candidate with biases that make up for its rounded weights."""
+        corrected = correct_biases(candidate.source, candidate.model, candidate.observed.means)
+        return self.write(
+            corrected,
+            candidate.observed,
+            candidate.ranges,
+            candidate.rule,
+            (*candidate.steps, "bias"),
+            left_float=candidate.left_float,
+            four_bit=candidate.four_bit,
+        )
+
+    def rewrites(self) -> None:
+        """Tries the float model after each rewrite that applies, and after all of them."""
+        kept = []
+        for name in (*REWRITES, None):
+            names = (name,) if name is not None else tuple(kept)
+            if name is None and len(kept) < 2:
+                continue
+            changed, records = rewrite(self.ready, names, self.feed.calibration)
+            done = tuple(record.name for record in records if record.kept and record.places)
+            kept += done if name is not None else ()
+            if done:
+                self.ranges_and_bias(changed, done)
+
+    def rounding(self) -> None:
+        """Tries the best candidate with weights rounded so that the layers' outputs are kept."""
+        base = self.best
+        bits = self.dialect.weight_bits
+        rounded, records = reconstruct(base.source, self.feed.calibration, bits=bits)
+        if any(record.reconstructed for record in records):
+            steps = tuple(step for step in base.steps if step != "bias")
+            plain = self.write(
+                rounded, base.observed, base.ranges, base.rule, (*steps, "rounding"),
+                left_float=base.left_float, four_bit=base.four_bit,
+            )  # fmt: skip
+            self.correct(plain)
+
+    def round_narrow(self, base: Candidate) -> Candidate:
+        """Returns a candidate whose 4-bit weights are rounded so that outputs are kept."""
+        rounded, _ = reconstruct(base.source, self.feed.calibration, bits=4, nodes=base.four_bit)
+        steps = tuple(step for step in base.steps if step != "bias")
+        plain = self.write(
+            rounded, base.observed, base.ranges, base.rule, (*steps, "rounding"),
+            left_float=base.left_float, four_bit=base.four_bit,
+        )  # fmt: skip
+        return min(base, plain, self.correct(plain), key=lambda one: one.score.divergence)
+
+    def write(
+        self,
+        source: onnx.ModelProto,
+        observed: Observed,
+        ranges: Mapping[str, TensorRanges],
+        rule: str,
+        steps: tuple[str, ...],
+        *,
+        left_float: tuple[str, ...] = (),
+        four_bit: tuple[str, ...] = (),
+    ) -> Candidate:
+        """Writes and scores one candidate."""
+        model = write_qdq(source, self.dialect, ranges, left_float=left_float, four_bit=four_bit)
+        if self.dialect.body == "float16":
+            model = half_body(model)
+        candidate = Candidate(
+            source=source, model=model, observed=observed, ranges=ranges, rule=rule, steps=steps,
+            left_float=left_float, four_bit=four_bit, score=self.judge.score(model),
+        )  # fmt: skip
+        self.tried.append(candidate)
+        return candidate
+
+    def again(self, candidate: Candidate, **changes: tuple[str, ...]) -> Candidate:
+        """Writes a candidate with other nodes in float or in 4 bits."""
+        changed = replace(candidate, **changes)  # type: ignore[arg-type]
+        return self.write(
+            changed.source, changed.observed, changed.ranges, changed.rule, changed.steps,
+            left_float=changed.left_float, four_bit=changed.four_bit,
+        )  # fmt: skip
+
+    def _observe(self, source: onnx.ModelProto) -> Observed:
+        names = rangeable_tensors(source, self.dialects)
+        averaged = correctable_inputs(source).intersection(names)
+        return observe(source, names, averaged, self.feed.calibration)
+
+    @staticmethod
+    def _table(observed: Observed, rule: str) -> dict[str, TensorRanges]:
+        return {
+            name: tensor_ranges(histogram, least_error=rule == "least-error")
+            for name, histogram in observed.histograms.items()
+        }

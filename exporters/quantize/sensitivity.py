@@ -1,0 +1,107 @@
+"""Which layers the error comes from, and how many of them must stay float to keep the classes."""
+
+from __future__ import annotations
+
+import copy
+
+import onnx
+
+from exporters.quantize.insert import weighted_nodes
+from exporters.quantize.search import Candidate, Search
+
+__all__ = ["hold_agreement", "meet_size", "savings"]
+
+
+def savings(search: Search, candidate: Candidate) -> dict[str, float]:
+    """Returns by node how much divergence (nats) leaving it in float would save, most first.
+
+    A node is left in float by leading its float input and weights past Q and DQ; what surrounds
+    it stays as it is.
+    """
+    saved = {}
+    for node in weighted_nodes(candidate.source, search.dialect):
+        if node.name in candidate.left_float:
+            continue
+        without = _past_quantization(candidate.model, candidate.source, node.name)
+        score = search.judge.score(without)
+        saved[node.name] = candidate.score.divergence - score.divergence
+    return dict(sorted(saved.items(), key=lambda item: (-item[1], item[0])))
+
+
+def hold_agreement(
+    search: Search, candidate: Candidate, order: list[str], most_drop: float
+) -> Candidate:
+    """Leaves the first so many of `order` in float that the judge's images keep their classes.
+
+    Returns:
+        The candidate with the fewest nodes in float, up to a factor of two in their number, that
+        holds; or the one with all of them.
+    """
+    best, count = candidate, 0
+    while 1 - best.score.agreement > most_drop and count < len(order):
+        count = min(len(order), max(1, 2 * count))
+        best = search.again(candidate, left_float=(*candidate.left_float, *order[:count]))
+    low, high = count // 2, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = search.again(candidate, left_float=(*candidate.left_float, *order[:middle]))
+        if 1 - tried.score.agreement > most_drop:
+            low = middle
+        else:
+            best, high = tried, middle
+    return best
+
+
+def meet_size(search: Search, candidate: Candidate, most_bytes: int) -> Candidate:
+    """Narrows weights to 4 bits, those that hurt least for the bytes they save first.
+
+    Returns:
+        The candidate within `most_bytes`, or the one with all weights in 4 bits.
+    """
+    sizes = {weight.name: _values(weight) for weight in candidate.source.graph.initializer}
+    gain = {}
+    for node in weighted_nodes(candidate.source, search.dialect):
+        if node.input[1] in sizes and node.name not in candidate.left_float:
+            narrowed = search.again(candidate, four_bit=(*candidate.four_bit, node.name))
+            search.tried.remove(narrowed)
+            harm = narrowed.score.divergence - candidate.score.divergence
+            gain[node.name] = (max(harm, 0.0) / sizes[node.input[1]], sizes[node.input[1]] // 2)
+    narrow: list[str] = []
+    excess = candidate.model.ByteSize() - most_bytes
+    for name, (_, saved) in sorted(gain.items(), key=lambda item: (item[1][0], item[0])):
+        if excess <= 0:
+            break
+        narrow.append(name)
+        excess -= saved
+    return search.again(candidate, four_bit=(*candidate.four_bit, *narrow))
+
+
+def _values(weight: onnx.TensorProto) -> int:
+    count = 1
+    for size in weight.dims:
+        count *= size
+    return count
+
+
+def _past_quantization(
+    quantized: onnx.ModelProto, source: onnx.ModelProto, name: str
+) -> onnx.ModelProto:
+    """The quantized model with one node reading float weights and its input before rounding."""
+    changed = copy.deepcopy(quantized)
+    producers = {output: node for node in changed.graph.node for output in node.output}
+    node = next(node for node in changed.graph.node if node.name == name)
+    before = next(each for each in source.graph.node if each.name == name)
+    constants = {weight.name: weight for weight in source.graph.initializer}
+    for place, reads in enumerate(before.input):
+        if reads in constants:
+            kept = copy.deepcopy(constants[reads])
+            kept.name = f"{reads}_float"
+            changed.graph.initializer.append(kept)
+            node.input[place] = kept.name
+            continue
+        dequantize = producers.get(node.input[place])
+        if dequantize is not None and dequantize.op_type == "DequantizeLinear":
+            quantize = producers.get(dequantize.input[0])
+            if quantize is not None and quantize.op_type == "QuantizeLinear":
+                node.input[place] = quantize.input[0]
+    return changed
