@@ -1,0 +1,134 @@
+"""A fine-tuned network in one safetensors file, its weights as the whole numbers they are.
+
+The header's `cake_edge_qat` entry is a JSON object with `architecture`, `arguments` (of timm),
+`spec` and `manifest`, whose `config` says how the network is to be converted before it is filled.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from cake_edge.checkpoint import Checkpoint
+from cake_edge.errors import ArtifactError, UsageMistake
+from cake_edge.networks import build_network
+from cake_edge.provenance import atomic_path, canonical_json
+from cake_edge.qat.config import QatConfig
+from cake_edge.qat.convert import fake_quantized, quantized_layers, weight_quantizer
+from cake_edge.settings import settings_from_dict
+from cake_edge.spec import ImageSpec
+
+__all__ = ["load_qat", "read_qat_header", "save_qat"]
+
+FORMAT = 1
+KEY = "cake_edge_qat"
+ORIGINAL = "parametrizations.weight.original"
+
+
+def save_qat(path: Path, network: nn.Module, about: Checkpoint) -> None:
+    """Writes a fake-quantized network, atomically: weights as int8, all else as float32.
+
+    Args:
+        about: its manifest has the `config` of the conversion.
+    """
+    state = {name: t.detach().to("cpu", copy=True) for name, t in network.state_dict().items()}
+    for name, layer in quantized_layers(network):
+        original = layer.parametrizations["weight"].original
+        state[f"{name}.{ORIGINAL}"] = weight_quantizer(layer).whole(original).cpu()
+    header = {
+        "format": FORMAT,
+        "architecture": about.architecture,
+        "arguments": dict(about.arguments),
+        "spec": about.spec.to_dict(),
+        "manifest": dict(about.manifest),
+    }
+    contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+    with atomic_path(path) as temporary:
+        save_file(contiguous, temporary, metadata={KEY: canonical_json(header)})
+
+
+def read_qat_header(path: Path) -> Checkpoint:
+    """Returns what the file says of itself.
+
+    Raises:
+        ArtifactError: it is missing, no safetensors file, or not one of qat.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist or is not a file; name a file that qat wrote")
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path} is not a readable safetensors file ({error})") from error
+    if KEY not in metadata:
+        raise ArtifactError(f"{path} is not a fake-quantized network; name a file that qat wrote")
+    try:
+        header = json.loads(metadata[KEY])
+        if header["format"] != FORMAT:
+            raise ArtifactError(
+                f"{path} has format {header['format']}; this version reads {FORMAT}: "
+                "install the cake-edge that wrote it, or a newer one"
+            )
+        return Checkpoint(
+            architecture=str(header["architecture"]),
+            arguments=dict(header["arguments"]),
+            spec=ImageSpec.from_dict(header["spec"]),
+            manifest=dict(header["manifest"]),
+        )
+    except (KeyError, TypeError, ValueError, UsageMistake) as error:
+        raise ArtifactError(
+            f"the header of {path} is damaged ({error!r}); make the file again"
+        ) from error
+
+
+def load_qat(path: Path) -> tuple[nn.Module, Checkpoint]:
+    """Returns the fake-quantized network in eval mode, on the CPU, and its header.
+
+    Raises:
+        ArtifactError: the file is not one of qat, or its tensors do not fit its header.
+    """
+    about = read_qat_header(path)
+    try:
+        config = settings_from_dict(QatConfig, about.manifest["config"], "config")
+        network = _empty(about, config)
+    except (KeyError, TypeError, UsageMistake) as error:
+        raise ArtifactError(f"the network that {path} names cannot be built: {error}") from error
+    state = load_file(path)
+    try:
+        for name, _ in quantized_layers(network):
+            _widen(state, name)
+        network.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        fault = (str(error).splitlines() or [""])[-1].strip()
+        raise ArtifactError(
+            f"the tensors in {path} do not fit {about.architecture}, which its header names: "
+            f"{fault} Make the file again"
+        ) from error
+    return network.eval().requires_grad_(False), about
+
+
+def _empty(about: Checkpoint, config: QatConfig) -> nn.Module:
+    spec = about.spec
+    network: Any = build_network(
+        about.architecture, channels=spec.channels, classes=spec.classes, arguments=about.arguments
+    )
+    random = torch.Generator().manual_seed(0)
+    return fake_quantized(
+        network.eval(),
+        torch.randn((2, *spec.input_size), generator=random),
+        weight_bits=config.weight_bits,
+        activation_bits=config.activation_bits,
+        edge_bits=config.edge_bits,
+    ).network
+
+
+def _widen(state: dict[str, torch.Tensor], name: str) -> None:
+    whole = state[f"{name}.{ORIGINAL}"].float()
+    step = state[f"{name}.parametrizations.weight.0.step"]
+    state[f"{name}.{ORIGINAL}"] = whole * step.view(-1, *(1,) * (whole.ndim - 1))

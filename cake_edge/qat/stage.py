@@ -1,0 +1,91 @@
+"""The stage: a teacher in, a file with its few-bit form out; an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cake_edge.checkpoint import Checkpoint
+from cake_edge.errors import OutputExists, PoolError
+from cake_edge.networks import check_architecture
+from cake_edge.pool import Pool
+from cake_edge.progress import Progress, silent
+from cake_edge.provenance import sha256_json, versions
+from cake_edge.qat.checkpoint import read_qat_header, save_qat
+from cake_edge.qat.config import QatConfig
+from cake_edge.qat.finetune import finetune
+from cake_edge.teachers.frozen import FrozenTeacher
+
+__all__ = ["write_low_bit"]
+
+
+def write_low_bit(
+    teacher: FrozenTeacher,
+    config: QatConfig,
+    out: Path,
+    *,
+    seed: int,
+    pool: Pool | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Fine-tunes the teacher's network for few bits and writes it; returns the report.
+
+    Args:
+        teacher: the float network, of an architecture of timm.
+        config: bits, source and training.
+        out: a new safetensors file; beside it lies the state of an unfinished run. A finished
+            file of the same plan is reported as it is.
+        seed: of everything random.
+        pool: images, where the source is not the generator alone.
+        progress: told as the training goes on.
+
+    Raises:
+        UsageMistake: the source needs a pool, and there is none; or timm cannot build the network.
+        PoolError: the pool was made by another teacher.
+        NumericsError: the loss is not finite.
+        OutputExists: `out` holds a network of another plan.
+    """
+    check_architecture(teacher.architecture)
+    if pool is not None and pool.teacher_digest != teacher.digest:
+        raise PoolError(f"the pool {pool.path} was made by another teacher; make one with this one")
+    plan = json.loads(json.dumps({
+        "config": asdict(config),
+        "seed": seed,
+        "teacher": teacher.digest,
+        "pool": pool.digest if pool is not None and config.source != "generator" else None,
+        "versions": versions(),
+    }))  # fmt: skip
+    if out.exists():
+        return _finished(out, plan)
+    place = {"device": teacher.device.type, "threads": torch.get_num_threads()}
+    state = out.with_name(f".{out.name}.state")
+    network, report = finetune(
+        teacher, config, seed=seed, pool=pool, state_path=state,
+        key=sha256_json({**plan, **place}), progress=progress,
+    )  # fmt: skip
+    seconds = {"seconds": None}  # the same plan gives the same bytes
+    manifest = {**plan, **place, "report": {**report.to_dict(), **seconds}}
+    about = Checkpoint(
+        architecture=teacher.architecture,
+        arguments=teacher.arguments,
+        spec=teacher.spec,
+        manifest=manifest,
+    )
+    save_qat(out, network, about)
+    state.unlink(missing_ok=True)
+    return report.to_dict()
+
+
+def _finished(out: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    found = read_qat_header(out).manifest
+    differs = sorted(key for key in plan if found.get(key) != plan[key])
+    if differs:
+        raise OutputExists(
+            f"{out} holds a network of other settings (different: {', '.join(differs)}); "
+            "choose another --out, or remove it"
+        )
+    return dict(found["report"])
