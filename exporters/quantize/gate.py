@@ -14,7 +14,7 @@ from exporters.quantize.config import QuantizeConfig, Speed
 from exporters.quantize.dialect import Dialect
 from exporters.runtimes.ort import OrtSession
 
-__all__ = ["advice", "hold", "paired_speed", "runs_here"]
+__all__ = ["advice", "hold", "hold_size", "paired_speed", "runs_here"]
 
 MACHINES = {"x86": ("x86_64", "amd64", "AMD64"), "arm": ("aarch64", "arm64", "ARM64")}
 
@@ -56,6 +56,20 @@ def hold(parity: ParityReport, speed: Speed | None, config: QuantizeConfig) -> N
             f"(95 % interval {speed.low:.2f} to {speed.high:.2f}) on this machine; nothing was "
             "written. Ship the float model; or keep the file all the same, for its size, with "
             "when_slower=keep"
+        )
+
+
+def hold_size(size: int, config: QuantizeConfig) -> None:
+    """Refuses a file that is larger than asked for.
+
+    Raises:
+        GateFailed: it is.
+    """
+    if config.target_bytes is not None and size > config.target_bytes:
+        raise GateFailed(
+            f"the smallest file this model gives has {size} bytes, more than the "
+            f"{config.target_bytes} asked for; nothing was written. Allow more, or distil a "
+            "smaller student"
         )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
+from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 
@@ -23,6 +25,10 @@ from exporters.quantize.ranges import Range, TensorRanges
 __all__ = ["WEIGHTED", "rangeable_tensors", "weighted_nodes", "write_qdq"]
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+FOUR_BIT_OPSET = 21
+"""The first in which QuantizeLinear and DequantizeLinear know int4."""
+FOUR_BIT_LEVELS = 7
+"""Steps on either side of zero; -8 is not used, so that a sign changes nothing."""
 GATES = frozenset({"Sigmoid", "HardSigmoid"})
 
 
@@ -63,6 +69,8 @@ def write_qdq(
         left_float: names of nodes that are not quantized although the dialect would.
         four_bit: names of nodes whose weights are int4.
     """
+    if four_bit:
+        model = onnx.version_converter.convert_version(model, FOUR_BIT_OPSET)
     quantizer = _quantizer(model, dialect, ranges, left_float, four_bit)
     if dialect.residuals:
         for name in _residual_branches(model):
@@ -110,23 +118,29 @@ def _quantizer(
 
 
 def _narrow_weights(model: onnx.ModelProto, nodes: Collection[str]) -> dict[str, Any]:
-    """What the quantizer is told of weights in 4 bits."""
-    constants = {weight.name for weight in model.graph.initializer}
-    return {
-        node.input[1]: [{"quant_type": QuantType.QInt4, "symmetric": True, "axis": _axis(node)}]
-        for node in model.graph.node
-        if node.name in nodes and node.input[1] in constants
-    }
+    """What the quantizer is told of weights in 4 bits: channel by channel, -7 to 7."""
+    constants = {weight.name: weight for weight in model.graph.initializer}
+    told = {}
+    for node in model.graph.node:
+        if node.name not in nodes or node.input[1] not in constants:
+            continue
+        weight, axis = numpy_helper.to_array(constants[node.input[1]]), _axis(node)
+        largest = np.abs(weight).max(axis=tuple(a for a in range(weight.ndim) if a != axis))
+        scales = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(FOUR_BIT_LEVELS)
+        zero = np.array(0, np.int8)
+        told[node.input[1]] = [
+            {"axis": axis, "quant_type": QuantType.QInt4, "scale": scale, "zero_point": zero}
+            for scale in scales
+        ]
+    return told
 
 
 def _axis(node: onnx.NodeProto) -> int:
     """The axis of a weight that its output channels lie on."""
     if node.op_type == "Conv":
         return 0
-    if node.op_type == "Gemm":
-        transposed = any(item.name == "transB" and item.i == 1 for item in node.attribute)
-        return 0 if transposed else 1
-    return 1
+    transposed = any(item.name == "transB" and item.i == 1 for item in node.attribute)
+    return 0 if node.op_type == "Gemm" and transposed else 1
 
 
 def _left_float(model: onnx.ModelProto, dialect: Dialect) -> list[str]:

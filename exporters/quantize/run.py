@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from cake_edge.errors import ArtifactError
-from cake_edge.provenance import atomic_path, sha256_file
+from cake_edge.provenance import atomic_path, canonical_json, sha256_file
 from exporters.artifact import ModelCard, attach_card, card_from_metadata
 from exporters.parity import ParityReport, compare
 from exporters.quantize import gate
@@ -33,8 +33,8 @@ __all__ = ["run"]
 
 Images = npt.NDArray[np.float32]
 
-# Where more than this share of the judge's images change their class, better rounding and every
-# rewrite are tried before layers are left in float.
+METADATA_BYTES = 8192
+"""Room for what the card says beside the range table."""
 UNACCOUNTED = ("path", "bytes", "speed", "verdict", "advice")
 """Of the report, what the file cannot say of itself: its place, its size, and what was timed."""
 
@@ -70,7 +70,9 @@ def run(
             manifest={**card.manifest, "quantization": account},
         )
         temporary.write_bytes(_serialised(best.model, finished))
-        return replace(report, path=out, bytes=temporary.stat().st_size)
+        size = temporary.stat().st_size
+        gate.hold_size(size, config)
+        return replace(report, path=out, bytes=size)
 
 
 def _card(model: onnx.ModelProto, path: Path) -> ModelCard:
@@ -101,6 +103,7 @@ def _check_ports(path: Path, card: ModelCard) -> None:
 def _find(search: Search, config: QuantizeConfig) -> tuple[Candidate, Mapping[str, float]]:
     """The candidate to write, and by node what leaving it in float would save."""
     search.ranges_and_bias(search.ready)
+    # What a budget asks for is tried before layers are left in float.
     if config.effort == "full" or _over(search.best, config):
         search.rewrites()
         search.rounding()
@@ -123,8 +126,9 @@ def _narrowed(search: Search, config: QuantizeConfig) -> Candidate:
     if config.weight_bits == 4:
         names = tuple(node.name for node in weighted_nodes(best.source, search.dialect))
         best = search.again(best, four_bit=names)
-    elif config.target_bytes is not None and best.model.ByteSize() > config.target_bytes:
-        best = meet_size(search, best, config.target_bytes)
+    elif config.target_bytes is not None:
+        room = len(canonical_json(table_to_dict(best.ranges))) + METADATA_BYTES
+        best = meet_size(search, best, config.target_bytes - room)
     if not best.four_bit:
         return best
     return search.round_narrow(best)

@@ -114,7 +114,7 @@ class Search:
 
     def rewrites(self) -> None:
         """Tries the float model after each rewrite that applies, and after all of them."""
-        kept = []
+        kept: list[str] = []
         for name in (*REWRITES, None):
             names = (name,) if name is not None else tuple(kept)
             if name is None and len(kept) < 2:

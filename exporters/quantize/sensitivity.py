@@ -55,25 +55,29 @@ def hold_agreement(
 def meet_size(search: Search, candidate: Candidate, most_bytes: int) -> Candidate:
     """Narrows weights to 4 bits, those that hurt least for the bytes they save first.
 
+    Args:
+        most_bytes: of the model without its metadata.
+
     Returns:
         The candidate within `most_bytes`, or the one with all weights in 4 bits.
     """
     sizes = {weight.name: _values(weight) for weight in candidate.source.graph.initializer}
-    gain = {}
+    harm = {}
     for node in weighted_nodes(candidate.source, search.dialect):
         if node.input[1] in sizes and node.name not in candidate.left_float:
             narrowed = search.again(candidate, four_bit=(*candidate.four_bit, node.name))
             search.tried.remove(narrowed)
-            harm = narrowed.score.divergence - candidate.score.divergence
-            gain[node.name] = (max(harm, 0.0) / sizes[node.input[1]], sizes[node.input[1]] // 2)
-    narrow: list[str] = []
-    excess = candidate.model.ByteSize() - most_bytes
-    for name, (_, saved) in sorted(gain.items(), key=lambda item: (item[1][0], item[0])):
-        if excess <= 0:
-            break
-        narrow.append(name)
-        excess -= saved
-    return search.again(candidate, four_bit=(*candidate.four_bit, *narrow))
+            added = narrowed.score.divergence - candidate.score.divergence
+            harm[node.name] = (max(added, 0.0) / sizes[node.input[1]], sizes[node.input[1]] // 2)
+    left = sorted(harm, key=lambda name: (harm[name][0], name))
+    narrow, best = list(candidate.four_bit), candidate
+    while left and best.model.ByteSize() > most_bytes:
+        excess = best.model.ByteSize() - most_bytes
+        while left and excess > 0:
+            narrow.append(left.pop(0))
+            excess -= harm[narrow[-1]][1]
+        best = search.again(candidate, four_bit=tuple(narrow))
+    return best
 
 
 def _values(weight: onnx.TensorProto) -> int:

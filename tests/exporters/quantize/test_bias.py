@@ -6,9 +6,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from exporters.quantize.bias import correct_biases, correctable_inputs
-from exporters.quantize.graph import write_qdq
+from exporters.quantize.insert import write_qdq
 from exporters.quantize.ort_x86 import ORT_X86
-from exporters.quantize.ranges import Range
+from exporters.quantize.ranges import Range, TensorRanges
 from exporters.runtimes.ort import open_inference_session, session_options
 
 RANDOM = np.random.default_rng(1)
@@ -69,7 +69,10 @@ def outputs(model, images):
 def quantized(model):
     names = ("input", "features", "made", "mean", "logits")
     # Wide steps of the activations would hide what the weights do.
-    return write_qdq(model, ORT_X86, {name: Range(-9.0, 9.0, "minmax") for name in names})
+    wide = Range(-9.0, 9.0, "minmax")
+    return write_qdq(
+        model, ORT_X86, {name: TensorRanges(asymmetric=wide, symmetric=wide) for name in names}
+    )
 
 
 @pytest.mark.parametrize("groups", [1, 2])

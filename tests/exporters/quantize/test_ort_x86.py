@@ -7,7 +7,7 @@ from cake_edge.networks import build_network
 from cake_edge.spec import ImageSpec
 from exporters.artifact import ModelCard
 from exporters.onnx_export import export_onnx
-from exporters.quantize import quantize
+from exporters.quantize import QuantizeConfig, quantize
 
 
 @pytest.fixture
@@ -23,7 +23,12 @@ def operators(tmp_path):
         export_onnx(network, tmp_path / "float.onnx", card)
         random = np.random.default_rng(0)
         images = random.standard_normal((16, 3, size, size)).astype(np.float32)
-        return quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx", lambda: iter([images]))
+        return quantize(
+            tmp_path / "float.onnx",
+            tmp_path / "int8.onnx",
+            lambda: iter([images]),
+            config=QuantizeConfig(allow_noise=True, latency_seconds=0),
+        )
 
     return made
 

@@ -15,6 +15,8 @@ from cake_edge.provenance import sha256_file
 from exporters.artifact import attach_card
 from exporters.parity import compare
 from exporters.quantize import QuantizeConfig, quantize
+from exporters.quantize.config import Speed
+from exporters.quantize.ranges import Range, TensorRanges
 from exporters.runtimes import OrtSession, open_session
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,7 +102,8 @@ from exporters.quantize import quantize
 def images():
     random = np.random.default_rng(0)
     for count in (40, 24):
-        yield random.standard_normal((count, 1, 20, 20)).astype(np.float32)
+        squares = random.standard_normal((count, 1, 5, 5)).astype(np.float32)
+        yield np.kron(squares, np.ones((1, 1, 4, 4), np.float32))
 quantize(Path(sys.argv[1]), Path(sys.argv[2]), images)
 """
     again = tmp_path / "again.onnx"
@@ -117,14 +120,21 @@ quantize(Path(sys.argv[1]), Path(sys.argv[2]), images)
     assert again.read_bytes() == out.read_bytes()
 
 
-def test_ranges_too_coarse_for_the_gate_leave_nothing_behind(
-    float_file, images, tmp_path, monkeypatch
-):
-    # Three levels instead of 256: the smallest honest way to a bad INT8 file.
-    monkeypatch.setattr("exporters.quantize.run.least_error_range", lambda _: _everything())
+@pytest.fixture
+def coarse(monkeypatch):
+    """Three levels instead of 256 for every range: the smallest honest way to a bad INT8 file."""
+    wide = Range(-1000.0, 1000.0, "minmax")
     monkeypatch.setattr(
-        "exporters.quantize.ranges.Histogram.minmax", property(lambda _: _everything())
+        "exporters.quantize.search.tensor_ranges",
+        lambda _histogram, least_error: TensorRanges(asymmetric=wide, symmetric=wide),
     )
+
+
+def test_a_budget_that_cannot_be_met_leaves_nothing_behind(
+    float_file, images, tmp_path, coarse, monkeypatch
+):
+    # With every layer in float the budget is always met, so no layer may be.
+    monkeypatch.setattr("exporters.quantize.run.savings", lambda _search, _best: {})
     with pytest.raises(GateFailed, match="nothing was written"):
         quantize(
             float_file,
@@ -135,10 +145,121 @@ def test_ranges_too_coarse_for_the_gate_leave_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def _everything():
-    from exporters.quantize.ranges import Range
+def test_layers_are_left_in_float_until_the_budget_holds(float_file, images, tmp_path, coarse):
+    report = quantize(
+        float_file,
+        tmp_path / "q.onnx",
+        images,
+        config=QuantizeConfig(max_agreement_drop=0.0, latency_seconds=0),
+    )
+    assert report.left_float
+    assert set(report.left_float) <= set(report.sensitivity)
+    assert report.parity.top1_agreement == 1
+    saved = [report.sensitivity[name] for name in report.left_float]
+    assert saved == sorted(saved, reverse=True)
 
-    return Range(-1000.0, 1000.0, "minmax")
+
+def test_no_layer_is_left_in_float_where_the_budget_holds(float_file, images, tmp_path):
+    out = tmp_path / "q.onnx"
+    config = QuantizeConfig(max_agreement_drop=0.5, latency_seconds=0)
+    report = quantize(float_file, out, images, config=config)
+    assert (report.left_float, report.sensitivity) == ((), {})
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-fp16", "ort-arm"])
+def test_what_runs_elsewhere_is_checked_in_float_and_says_so(float_file, images, tmp_path, target):
+    out = tmp_path / "q.onnx"
+    report = quantize(float_file, out, images, target=target)
+    parity = compare(logits(float_file, images), logits(out, images, optimise=False))
+    assert parity.sqnr_db > 15
+    assert report.speed is None
+    assert report.coverage["profiled"] is False
+    assert report.coverage["int8_share"] == 1
+    assert any("does not run on this machine" in each for each in report.advice)
+    with open_session(out) as session:
+        assert session.card.target == target
+
+
+def test_full_effort_finds_nothing_worse_than_a_fast_one(done, float_file, images, tmp_path):
+    fast, _ = done
+    config = QuantizeConfig(effort="full", latency_seconds=0)
+    full = quantize(float_file, tmp_path / "q.onnx", images, config=config)
+    assert set(fast.divergence) < set(full.divergence)
+    assert any("rounding" in name for name in full.divergence)
+    assert any("cross-layer" in name for name in full.divergence)
+    assert min(full.divergence.values()) <= min(fast.divergence.values())
+
+
+def test_weights_in_four_bits_halve_the_file_and_are_rounded_for_their_layers(
+    done, float_file, images, tmp_path
+):
+    fast, _ = done
+    out = tmp_path / "q.onnx"
+    config = QuantizeConfig(weight_bits=4, latency_seconds=0)
+    report = quantize(float_file, out, images, config=config)
+    assert len(report.four_bit) == 16
+    assert report.bytes < fast.bytes * 0.75
+    plain = next(value for name, value in report.divergence.items() if name.endswith("in 4 bits")
+                 and "rounding" not in name)  # fmt: skip
+    rounded = min(value for name, value in report.divergence.items() if "rounding" in name)
+    assert rounded < plain / 2
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+
+
+def test_a_size_is_met_by_narrowing_some_weights(done, float_file, images, tmp_path):
+    fast, _ = done
+    config = QuantizeConfig(target_bytes=int(fast.bytes * 0.95), latency_seconds=0)
+    report = quantize(float_file, tmp_path / "q.onnx", images, config=config)
+    assert 0 < len(report.four_bit) < 16
+    assert report.bytes <= fast.bytes * 0.95
+
+
+def test_a_size_out_of_reach_is_refused_with_the_smallest_there_is(float_file, images, tmp_path):
+    config = QuantizeConfig(target_bytes=10_000, latency_seconds=0)
+    with pytest.raises(GateFailed, match=r"smallest .* has \d+ bytes.*10000 asked for"):
+        quantize(float_file, tmp_path / "q.onnx", images, config=config)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Timed:
+    """Stands for a measurement."""
+
+    def __init__(self, ratio):
+        self.ratio = ratio
+
+    def __call__(self, _before, _after, _size, _seconds):
+        return Speed(estimate=self.ratio, low=self.ratio - 0.05, high=self.ratio + 0.05)
+
+
+def test_a_slower_file_is_refused_or_kept_with_the_verdict(
+    float_file, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("exporters.quantize.gate.paired_speed", Timed(0.8))
+    out = tmp_path / "q.onnx"
+    with pytest.raises(GateFailed, match=r"0\.80 times .* nothing was written.*when_slower=keep"):
+        quantize(float_file, out, images, config=QuantizeConfig(when_slower="refuse"))
+    assert not out.exists()
+    report = quantize(float_file, out, images, config=QuantizeConfig(when_slower="keep"))
+    assert report.verdict == "float"
+    assert "slower than the float model" in report.advice[0]
+
+
+def test_a_file_within_the_noise_of_float_is_not_called_slower(
+    float_file, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("exporters.quantize.gate.paired_speed", Timed(0.98))
+    config = QuantizeConfig(when_slower="refuse")
+    report = quantize(float_file, tmp_path / "q.onnx", images, config=config)
+    assert report.verdict == "quantized"
+
+
+def test_noise_is_refused_unless_asked_for(float_file, tmp_path):
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((16, 1, 20, 20)).astype(np.float32)
+    with pytest.raises(PoolError, match=r"pure noise.*allow_noise"):
+        quantize(float_file, tmp_path / "q.onnx", lambda: iter([noise]))
+    config = QuantizeConfig(allow_noise=True, latency_seconds=0)
+    quantize(float_file, tmp_path / "q.onnx", lambda: iter([noise]), config=config)
 
 
 def test_a_file_without_a_card_is_refused(float_file, images, tmp_path):
