@@ -106,7 +106,7 @@ def _quantizer(
         activation_qType=QuantType.QInt8 if dialect.signed else QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, table),
         nodes_to_quantize=[],
-        nodes_to_exclude=sorted({*_left_float(model, dialect), *left_float}),
+        nodes_to_exclude=_excluded(model, dialect, left_float),
         op_types_to_quantize=list(dialect.operators),
         extra_options={
             "ActivationSymmetric": dialect.symmetric,
@@ -141,6 +141,30 @@ def _axis(node: onnx.NodeProto) -> int:
         return 0
     transposed = any(item.name == "transB" and item.i == 1 for item in node.attribute)
     return 0 if node.op_type == "Gemm" and transposed else 1
+
+
+def _excluded(model: onnx.ModelProto, dialect: Dialect, left_float: Collection[str]) -> list[str]:
+    """Names of all nodes that are not quantized."""
+    excluded = {*_left_float(model, dialect), *left_float}
+    if left_float:
+        excluded.update(_islands(model, excluded))
+    return sorted(excluded)
+
+
+def _islands(model: onnx.ModelProto, excluded: Collection[str]) -> set[str]:
+    """Nodes without weights that nothing quantized with weights stands beside.
+
+    Between float neighbours their rounding would cost accuracy and save nothing.
+    """
+    integer = [
+        node for node in model.graph.node if node.op_type in WEIGHTED and node.name not in excluded
+    ]
+    touched = {name for node in integer for name in [*node.input, *node.output]}
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type not in WEIGHTED and touched.isdisjoint([*node.input, *node.output])
+    }
 
 
 def _left_float(model: onnx.ModelProto, dialect: Dialect) -> list[str]:

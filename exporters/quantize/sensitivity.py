@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import onnx
 
 from exporters.quantize.insert import weighted_nodes
@@ -13,18 +11,14 @@ __all__ = ["hold_agreement", "meet_size", "savings"]
 
 
 def savings(search: Search, candidate: Candidate) -> dict[str, float]:
-    """Returns by node how much divergence (nats) leaving it in float would save, most first.
-
-    A node is left in float by leading its float input and weights past Q and DQ; what surrounds
-    it stays as it is.
-    """
+    """Returns by node how much divergence (nats) leaving it alone in float saves, most first."""
     saved = {}
     for node in weighted_nodes(candidate.source, search.dialect):
         if node.name in candidate.left_float:
             continue
-        without = _past_quantization(candidate.model, candidate.source, node.name)
-        score = search.judge.score(without)
-        saved[node.name] = candidate.score.divergence - score.divergence
+        without = search.again(candidate, left_float=(*candidate.left_float, node.name))
+        search.tried.remove(without)
+        saved[node.name] = candidate.score.divergence - without.score.divergence
     return dict(sorted(saved.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -85,27 +79,3 @@ def _values(weight: onnx.TensorProto) -> int:
     for size in weight.dims:
         count *= size
     return count
-
-
-def _past_quantization(
-    quantized: onnx.ModelProto, source: onnx.ModelProto, name: str
-) -> onnx.ModelProto:
-    """The quantized model with one node reading float weights and its input before rounding."""
-    changed = copy.deepcopy(quantized)
-    producers = {output: node for node in changed.graph.node for output in node.output}
-    node = next(node for node in changed.graph.node if node.name == name)
-    before = next(each for each in source.graph.node if each.name == name)
-    constants = {weight.name: weight for weight in source.graph.initializer}
-    for place, reads in enumerate(before.input):
-        if reads in constants:
-            kept = copy.deepcopy(constants[reads])
-            kept.name = f"{reads}_float"
-            changed.graph.initializer.append(kept)
-            node.input[place] = kept.name
-            continue
-        dequantize = producers.get(node.input[place])
-        if dequantize is not None and dequantize.op_type == "DequantizeLinear":
-            quantize = producers.get(dequantize.input[0])
-            if quantize is not None and quantize.op_type == "QuantizeLinear":
-                node.input[place] = quantize.input[0]
-    return changed
