@@ -21,7 +21,7 @@ class ReconstructConfig:
     memory: int = 512 << 20
     """Most bytes of Gram matrices held at once; the images are run again for the next ones. A layer
     whose matrix alone is larger is rounded to nearest."""
-    damping: float = 0.01
+    damping: float = 0.1
     """What is added to the diagonal of a Gram matrix, as a share of its mean: it keeps the rounding
     from leaning on correlations that few images happen to show."""
 
