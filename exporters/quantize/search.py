@@ -28,6 +28,8 @@ class Candidate:
 
     source: onnx.ModelProto
     """The float model behind it, with what was done to it."""
+    uncorrected: onnx.ModelProto
+    """The same before its biases were corrected for the rounding of its weights."""
     model: onnx.ModelProto
     """With Q and DQ."""
     observed: Observed
@@ -101,7 +103,8 @@ class Search:
 
     def correct(self, candidate: Candidate) -> Candidate:
         """Tries a candidate with biases that make up for its rounded weights."""
-        corrected = correct_biases(candidate.source, candidate.model, candidate.observed.means)
+        source = candidate.uncorrected
+        corrected = correct_biases(source, candidate.model, candidate.observed.means)
         return self.write(
             corrected,
             candidate.observed,
@@ -110,6 +113,7 @@ class Search:
             (*candidate.steps, "bias"),
             left_float=candidate.left_float,
             four_bit=candidate.four_bit,
+            uncorrected=source,
         )
 
     def rewrites(self) -> None:
@@ -129,7 +133,7 @@ class Search:
         """Tries the best candidate with weights rounded so that the layers' outputs are kept."""
         base = self.best
         bits = self.dialect.weight_bits
-        rounded, records = reconstruct(base.source, self.feed.calibration, bits=bits)
+        rounded, records = reconstruct(base.uncorrected, self.feed.calibration, bits=bits)
         if any(record.reconstructed for record in records):
             steps = tuple(step for step in base.steps if step != "bias")
             plain = self.write(
@@ -140,7 +144,9 @@ class Search:
 
     def round_narrow(self, base: Candidate) -> Candidate:
         """Returns a candidate whose 4-bit weights are rounded so that outputs are kept."""
-        rounded, _ = reconstruct(base.source, self.feed.calibration, bits=4, nodes=base.four_bit)
+        rounded, _ = reconstruct(
+            base.uncorrected, self.feed.calibration, bits=4, nodes=base.four_bit
+        )
         steps = tuple(step for step in base.steps if step != "bias")
         plain = self.write(
             rounded, base.observed, base.ranges, base.rule, (*steps, "rounding"),
@@ -158,8 +164,9 @@ class Search:
         *,
         left_float: tuple[str, ...] = (),
         four_bit: tuple[str, ...] = (),
+        uncorrected: onnx.ModelProto | None = None,
     ) -> Candidate:
-        """Writes and scores one candidate."""
+        """Writes and scores one candidate; `uncorrected` is `source` itself if not given."""
         model = write_qdq(source, self.dialect, ranges, left_float=left_float, four_bit=four_bit)
         if self.dialect.body == "float16":
             model = half_body(model)
@@ -176,6 +183,7 @@ class Search:
         return self.write(
             changed.source, changed.observed, changed.ranges, changed.rule, changed.steps,
             left_float=changed.left_float, four_bit=changed.four_bit,
+            uncorrected=changed.uncorrected,
         )  # fmt: skip
 
     def _observe(self, source: onnx.ModelProto) -> Observed:
