@@ -96,7 +96,8 @@ def _compile(library: Any, request: dict[str, Any], target: Any) -> Reply:
         reply["ok"] = engine is not None
         reply["engine_bytes"] = 0 if engine is None else engine.nbytes
         reply["messages"] = [] if reply["ok"] else clean_log(log.said("ERROR"))
-        reply["coverage"] = coverage_from_log(log.said("VERBOSE"), _weighted_layers(network))
+        if reply["ok"]:
+            reply["coverage"] = coverage_from_log(log.said("VERBOSE"), _weighted_layers(network))
     reply["warnings"] = clean_log(log.said("WARNING"))
     return reply
 

@@ -165,7 +165,9 @@ def _ask_child(request: Mapping[str, Any], answer: Path, timeout_seconds: float)
         reply: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         return reply
     last_words = [line for line in done.stderr.splitlines() if line.strip()][-TAIL:]
-    return _without_reply("crash", f"NVIDIA's library {_ending(done.returncode)}", *last_words)
+    return _without_reply(
+        "crash", f"the compiler's process {_ending(done.returncode)}", *last_words
+    )
 
 
 def _ending(code: int) -> str:
