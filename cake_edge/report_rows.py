@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cake_edge.provenance import sha256_file
-from exporters.runtimes import open_session
+from exporters.quantize import TARGETS, QuantizeConfig
+from exporters.quantize.config import Speed
+from exporters.quantize.gate import advice
+from exporters.runtimes import read_card, why_not_here
 
-__all__ = ["data_free", "model_row"]
+__all__ = ["data_free", "int8_section", "model_row"]
 
 
 def model_row(
@@ -22,10 +26,10 @@ def model_row(
         measured: what the evaluation found of the file; None where there was none.
         latency: what the stage bench found of all files.
     """
-    with open_session(file) as session:
-        card = session.card
+    card = read_card(file)
     assert card is not None  # every file of a run was written with one
     measured = measured or {}
+    foreign = why_not_here(card)
     return {
         "role": card.role,
         "precision": card.precision,
@@ -37,11 +41,39 @@ def model_row(
         "top5": measured.get("top5"),
         "interval95": measured.get("interval95"),
         "agreement": measured.get("agreement"),
-        "latency_ms": latency["latency"][file.name],
+        "emulated": foreign is not None,
+        "latency_ms": latency["latency"].get(file.name),
+        "why_not_timed": foreign,
         "n": measured.get("n"),
         "sha256": sha256_file(file),
         "architecture": card.architecture,
-        "speedup": latency["speedup"][file.name],
+        "speedup": latency["speedup"].get(file.name),
+    }
+
+
+def int8_section(
+    found: Mapping[str, Any], config: QuantizeConfig, ratio: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Returns the `quantize` object of a report for one target.
+
+    Args:
+        found: what the stage that quantized it recorded.
+        ratio: speed over the student's float file, as the stage bench measured it, which then
+            decides which file to ship; None where it was not timed.
+    """
+    if ratio is None:
+        return dict(found)
+    interval = {name: ratio[name] for name in ("estimate", "low", "high")}
+    speed = Speed(**interval)
+    # The stage may have left the timing to this one, and its advice said that nothing was timed.
+    timed = dataclasses.replace(config, latency_seconds=1.0)
+    said = advice(TARGETS[found["target"]], speed, found["coverage"], timed)
+    return {
+        **found,
+        "speed": interval,
+        "over_student_fp32": dict(ratio),
+        "verdict": "float" if speed.slower else "quantized",
+        "advice": list(said),
     }
 
 

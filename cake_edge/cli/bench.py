@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="JSON file for the result with every raw sample; a new one.",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Time files made for another machine too, though it says nothing of that machine.",
+)
 @seed_option
 @json_option
 @verbosity_options
@@ -62,13 +68,15 @@ def command(
     batch: int,
     seconds: float,
     out: Path | None,
+    force: bool,
     seed: int,
     as_json: bool,
 ) -> None:
     """Measures latency on ONNX Runtime, all models taking turns on the same noisy machine.
 
     The speed-up compares each model with the first one, round by round, with a 95 % interval.
-    Input is random: a network's time does not depend on what it sees.
+    Input is random: a network's time does not depend on what it sees. A file whose target does
+    not run on this machine is listed and not timed.
     """
     from cake_edge.provenance import refuse_existing, write_json
     from exporters.latency import LatencyConfig, latency_environment, load_average
@@ -79,11 +87,16 @@ def command(
         batch=batch, min_seconds=seconds, max_seconds=max(60.0, 4 * seconds), seed=seed
     )
     before = load_average()
-    cards, results, runtime = _measure(models, threads, config)
-    rows = [
-        _row(path, card, result, results[0], seed)
-        for path, card, result in zip(models, cards, results, strict=True)
-    ]
+    files = [_about(path) for path in models]
+    timed = [file for file in files if force or file.foreign is None]
+    if not timed:
+        raise ArtifactError(
+            f"{files[0].path} was {files[0].foreign}: a time measured here says nothing of its "
+            "target. Measure it there; or time it here all the same, with --force"
+        )
+    results, runtime = _measure(timed, threads, config)
+    found_of = dict(zip(map(id, timed), results, strict=True))
+    rows = [_row(file, found_of.get(id(file)), results[0], seed) for file in files]
     found: dict[str, Any] = {
         "schema_version": 1,
         "models": rows,
@@ -94,31 +107,49 @@ def command(
     }
     if out is not None:
         raw = [
-            {**row, "samples_ms": r.samples_ms.tolist()}
-            for row, r in zip(rows, results, strict=True)
+            {**row, "samples_ms": found_of[id(file)].samples_ms.tolist()}
+            if id(file) in found_of
+            else row
+            for row, file in zip(rows, files, strict=True)
         ]
         write_json(out, {**found, "models": raw})
     emit(found, as_json, lambda: _show(found, out))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A model file, and whether it is meant for this machine."""
+
+    path: Path
+    card: ModelCard | None
+    foreign: str | None
+    """Why it does not run here as it was meant to; None where it does."""
+
+
+def _about(path: Path) -> _File:
+    from exporters.runtimes import read_card, why_not_here
+
+    card = read_card(path)
+    return _File(path=path, card=card, foreign=why_not_here(card))
+
+
 def _measure(
-    paths: tuple[Path, ...], threads: int, config: LatencyConfig
-) -> tuple[list[ModelCard | None], list[LatencyResult], dict[str, Any]]:
+    files: list[_File], threads: int, config: LatencyConfig
+) -> tuple[list[LatencyResult], dict[str, Any]]:
     from exporters.latency import measure, random_images
     from exporters.runtimes import open_session
 
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(open_session(path, threads=threads, fixed_batch=config.batch))
-            for path in paths
+            stack.enter_context(open_session(file.path, threads=threads, fixed_batch=config.batch))
+            for file in files
         ]
         images = [
-            random_images(_input_size(path, session), config)
-            for path, session in zip(paths, sessions, strict=True)
+            random_images(_input_size(file.path, session), config)
+            for file, session in zip(files, sessions, strict=True)
         ]
         progress = stack.enter_context(progress_sink())
-        results = measure(sessions, images, config, progress)
-        return [session.card for session in sessions], results, sessions[0].describe()
+        return measure(sessions, images, config, progress), sessions[0].describe()
 
 
 def _input_size(path: Path, session: Session) -> tuple[int, ...]:
@@ -135,25 +166,29 @@ def _input_size(path: Path, session: Session) -> tuple[int, ...]:
 
 
 def _row(
-    path: Path, card: ModelCard | None, result: LatencyResult, first: LatencyResult, seed: int
+    file: _File, result: LatencyResult | None, first: LatencyResult, seed: int
 ) -> dict[str, Any]:
     from cake_edge.provenance import sha256_file
     from exporters.latency import paired_ratio
 
+    card = file.card
     return {
         "role": card.role if card else None,
         "precision": card.precision if card else None,
         "target": card.target if card else None,
         "architecture": card.architecture if card else None,
-        "path": str(path),
-        "bytes": path.stat().st_size,
+        "path": str(file.path),
+        "bytes": file.path.stat().st_size,
         "parameters": card.parameters if card else None,
         "top1": None,
         "agreement": None,
-        "latency_ms": result.to_dict(),
+        "latency_ms": result.to_dict() if result is not None else None,
         "n": None,
-        "sha256": sha256_file(path),
-        "speedup": None if result is first else paired_ratio(first, result, seed=seed).to_dict(),
+        "sha256": sha256_file(file.path),
+        "speedup": None
+        if result is None or result is first
+        else paired_ratio(first, result, seed=seed).to_dict(),
+        "foreign": file.foreign,
     }
 
 
@@ -164,6 +199,9 @@ def _show(found: dict[str, Any], out: Path | None) -> None:
     rows = []
     for model in found["models"]:
         latency, ratio = model["latency_ms"], model["speedup"]
+        if latency is None:
+            rows.append((model["path"], size(model["bytes"]), *[""] * 6, "not timed"))
+            continue
         p99 = f"{latency['p99']:.3f}{'' if latency['p99_reliable'] else ' *'}"
         rows.append(
             (
@@ -179,8 +217,13 @@ def _show(found: dict[str, Any], out: Path | None) -> None:
             )
         )
     click.echo(table(header, rows))
-    if any(not model["latency_ms"]["p99_reliable"] for model in found["models"]):
+    timed = [model for model in found["models"] if model["latency_ms"] is not None]
+    if any(not model["latency_ms"]["p99_reliable"] for model in timed):
         click.echo("* fewer than ten calls were slower: an example, not a bound")
+    for model in found["models"]:
+        if model["foreign"] is not None:
+            said = "not timed" if model["latency_ms"] is None else "the time says nothing of its target"
+            click.echo(f"Note: {model['path']} was {model['foreign']}: {said}.")
     for warning in found["environment"]["warnings"]:
         click.echo(f"Note: {warning}.")
     if out is not None:

@@ -64,15 +64,17 @@ def command(
 ) -> None:
     """Measures an ONNX file that cake-edge wrote on real, labelled images.
 
-    Top-1, top-5 and agreement are in percent; interval95 is Wilson's interval of top-1.
+    Top-1, top-5 and agreement are in percent; interval95 is Wilson's interval of top-1. A file
+    whose target does not run on this machine is computed in float with its values rounded, which
+    is what its INT8 arithmetic stands for; the result says so.
     """
     from cake_edge.evaluate import evaluate_many, open_dataset
-    from exporters.runtimes import open_session
+    from exporters.runtimes import open_for_accuracy
 
     paths = [model] if against is None or against == model else [model, against]
     with ExitStack() as stack:
         sessions = {
-            path: stack.enter_context(open_session(path, threads=threads)) for path in paths
+            path: stack.enter_context(open_for_accuracy(path, threads=threads)) for path in paths
         }
         cards = {path: _card(path, session.card) for path, session in sessions.items()}
         _same_input(cards)
@@ -116,6 +118,9 @@ def _same_input(cards: dict[Path, ModelCard]) -> None:
 
 
 def _row(path: Path, card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
+    from exporters.runtimes import why_not_here
+
+    why = why_not_here(card)
     return {
         "path": str(path),
         "role": card.role,
@@ -123,6 +128,8 @@ def _row(path: Path, card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
         "target": card.target,
         "bytes": path.stat().st_size,
         "parameters": card.parameters,
+        "emulated": why is not None,
+        "why_emulated": why,
         **evaluation.to_dict(),
     }
 
@@ -141,4 +148,10 @@ def _text(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    return table(header, cells)
+    lines = [table(header, cells)]
+    lines += [
+        f"Note: {row['path']} was {row['why_emulated']}: computed in float, its values rounded."
+        for row in rows
+        if row["emulated"]
+    ]
+    return "\n".join(lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cake_edge.errors import ArtifactError
 from exporters.report import plots, words
+from exporters.report.int8 import int8_advice, int8_facts, int8_table
 from exporters.report.notes import notes
 from exporters.report.pareto import dominators
 from exporters.report.schema import Picture, Report
@@ -27,7 +28,7 @@ from exporters.report.story import (
     title,
 )
 from exporters.report.style import STYLE
-from exporters.report.summaries import cost_facts, distill_facts, pool_facts, quantize_facts
+from exporters.report.summaries import cost_facts, distill_facts, pool_facts
 
 __all__ = ["to_html"]
 
@@ -59,6 +60,7 @@ def to_html(report: Report, folder: Path) -> str:
             _notes(report),
             _synthetic(report, folder),
             _training(report),
+            _int8(report),
             _stages(report),
             _real_data(report),
             _method(report),
@@ -129,11 +131,26 @@ def _synthetic(report: Report, folder: Path) -> str:
 
 
 def _training(report: Report) -> str:
-    distill, quantize = distill_facts(report), quantize_facts(report)
-    said = _list(distill) + (f"<h3>INT8</h3>\n{_list(quantize)}" if quantize else "")
     curve = plots.loss_curve(report.get("distill", {}).get("loss", []))
-    content = _columns(_chart(curve, "Loss against the teacher while the student trained."), said)
+    chart = _chart(curve, "Loss against the teacher while the student trained.")
+    content = _columns(chart, _list(distill_facts(report)))
     return _section("Training", content) if content else ""
+
+
+def _int8(report: Report) -> str:
+    found = report.get("quantize")
+    if not found:
+        return ""
+    parts = [_table(int8_table(report))]
+    for target, about in found.items():
+        advice = "".join(f"<li>{escape(line)}</li>\n" for line in int8_advice(about))
+        listed = f'<ul class="advice">\n{advice}</ul>\n' if advice else ""
+        opened = " open" if len(found) == 1 or about.get("verdict") == "float" else ""
+        parts.append(
+            f"<details{opened}><summary>{escape(target)}</summary>\n"
+            f"{_list(int8_facts(about))}{listed}</details>\n"
+        )
+    return _section("INT8 for each target", "".join(parts))
 
 
 def _stages(report: Report) -> str:

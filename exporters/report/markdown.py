@@ -6,6 +6,7 @@ import re
 from urllib.parse import quote
 
 from exporters.report import words
+from exporters.report.int8 import int8_advice, int8_facts, int8_table
 from exporters.report.notes import notes
 from exporters.report.schema import Report
 from exporters.report.story import (
@@ -18,7 +19,7 @@ from exporters.report.story import (
     subtitle,
     title,
 )
-from exporters.report.summaries import distill_facts, pool_facts, quantize_facts, stage_table
+from exporters.report.summaries import distill_facts, pool_facts, stage_table
 
 __all__ = ["to_markdown"]
 
@@ -42,15 +43,27 @@ def to_markdown(report: Report) -> str:
         parts.append("## Synthetic images")
         parts += [f"![{_text(p['title'])}]({quote(p['file'])})" for p in report["images"]]
         parts += _list(pool_facts(report))
-    for name, rows in (("Training", distill_facts(report)), ("INT8", quantize_facts(report))):
-        if rows:
-            parts += [f"## {name}", *_list(rows)]
+    trained = distill_facts(report)
+    if trained:
+        parts += ["## Training", *_list(trained)]
+    if report.get("quantize"):
+        parts += _int8(report)
     if report["stages"]:
         parts += ["## What each stage cost", _table(stage_table(report))]
     parts += ["## Real data", _real_data(report)]
     parts += ["## How it was measured", *_list(facts(report))]
     parts += ["## Files", _table(file_table(report))]
     return "\n\n".join(parts) + "\n"
+
+
+def _int8(report: Report) -> list[str]:
+    parts = ["## INT8 for each target", _table(int8_table(report))]
+    for target, about in report["quantize"].items():
+        parts += [f"### {_text(target)}", *_list(int8_facts(about))]
+        advice = int8_advice(about)
+        if advice:
+            parts.append("\n".join(f"> {_text(line)}  " for line in advice))
+    return parts
 
 
 def _real_data(report: Report) -> str:

@@ -19,6 +19,7 @@ def notes(report: Report) -> list[str]:
     models = report["models"]
     found = [
         *_missing(models),
+        *_foreign(models),
         *_accuracy(models),
         *_int8(models),
         *_steadiness(models),
@@ -34,27 +35,42 @@ def _missing(models: list[Model]) -> list[str]:
     if blind:
         who = "Accuracy" if len(blind) == len(models) else f"Accuracy of {_names(blind)}"
         said.append(f"{who}: not measured: no evaluation data was given")
-    untimed = [model for model in models if model["latency_ms"] is None]
+    untimed = [m for m in models if m["latency_ms"] is None and not m.get("why_not_timed")]
     if untimed:
         who = "Latency" if len(untimed) == len(models) else f"Latency of {_names(untimed)}"
         said.append(f"{who}: not measured: the benchmark was not run")
     return said
 
 
+def _foreign(models: list[Model]) -> list[str]:
+    """Of files whose target does not run on the machine that measured."""
+    found = [model for model in models if model.get("why_not_timed")]
+    if not found:
+        return []
+    measured = any(model.get("emulated") and model["top1"] is not None for model in found)
+    more = ", and accuracy was computed in float with values rounded" if measured else ""
+    who = f"{_names(found)}: made for what does not run on this machine"
+    return [f"{who}; latency was not measured{more}"]
+
+
 def _accuracy(models: list[Model]) -> list[str]:
     teacher = next((m["top1"] for m in models if m["role"] == "teacher"), None)
     if teacher is None:
         return []
-    said = []
-    for model in models:
-        top1 = model["top1"]
-        if model["role"] == "student" and top1 is not None and teacher - top1 > LARGE_DROP:
-            said.append(
-                f"{model_name(model)} is {teacher - top1:.1f} points below the teacher: "
-                "a larger budget (more images, more steps) or a larger student is needed before "
-                "it can replace it"
-            )
-    return said
+    drops = {
+        model_name(model): teacher - model["top1"]
+        for model in models
+        if model["role"] == "student" and model["top1"] is not None
+    }
+    far = {name: drop for name, drop in drops.items() if drop > LARGE_DROP}
+    if not far:
+        return []
+    low, high = (f"{end(far.values()):.1f}" for end in (min, max))
+    by = low if low == high else f"{low} to {high}"
+    all_of_many = len(far) == len(drops) > 1
+    who = f"All {len(far)} students" if all_of_many else ", ".join(far)
+    mend = "a larger budget (more images, more steps) or a larger student is needed to replace it"
+    return [f"{who} {'is' if len(far) == 1 else 'are'} {by} points below the teacher: {mend}"]
 
 
 def _int8(models: list[Model]) -> list[str]:

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+VERDICTS = ("quantized", "float")
 
 
 class Manifest(TypedDict):
@@ -122,6 +123,10 @@ class Model(_ModelCore, total=False):
     """95 % interval of top1, in percent: low and high."""
     speedup: Ratio | None
     """How many times faster than the first model, paired over interleaved rounds."""
+    why_not_timed: str | None
+    """Why latency_ms is null; such as a target that does not run on this machine."""
+    emulated: bool
+    """Accuracy was computed in float with values rounded, as the target does not run here."""
 
 
 class Picture(TypedDict):
@@ -178,6 +183,11 @@ class Coverage(TypedDict, total=False):
     """Layers by operator."""
     float: dict[str, int]
     left_float: list[str]
+    """Nodes that run in float."""
+    reasons: dict[str, str]
+    """By node, why it runs in float."""
+    profiled: bool
+    """Counted in an inference; else read off the file, whose target does not run here."""
 
 
 class Quantize(TypedDict, total=False):
@@ -188,6 +198,21 @@ class Quantize(TypedDict, total=False):
     ranges: str
     parity: Parity
     coverage: Coverage
+    bytes: int
+    steps: list[str]
+    """What was done to the float model before its values were rounded, in order."""
+    left_float: list[str]
+    """Nodes kept in float to hold the accuracy asked for, the most harmful first."""
+    four_bit: list[str]
+    """Nodes whose weights have 4 bits."""
+    sensitivity: dict[str, float]
+    """By node, the divergence in nats that leaving it in float would save."""
+    speed: Ratio | None
+    """How many times faster than the student's float file; null where it was not timed."""
+    verdict: str
+    """Which of the two files to ship: quantized or float."""
+    advice: list[str]
+    """What speaks against the quantized file or bounds what was measured, and what to do."""
     over_student_fp32: Ratio
     """How many times faster than the student's float file, paired over interleaved rounds."""
 
@@ -319,6 +344,12 @@ def _check_values(report: Report) -> None:
     for index, point in enumerate(report.get("distill", {}).get("loss", [])):
         if len(point) != 2:
             raise ArtifactError(f"distill.loss[{index}] is {point}; it must be [step, loss]")
+    for target, about in report.get("quantize", {}).items():
+        if about.get("verdict", "float") not in VERDICTS:
+            raise ArtifactError(
+                f"quantize.{target}.verdict is {about['verdict']!r}; it must be one of "
+                f"{', '.join(VERDICTS)}"
+            )
     for name in ("label_entropy", "teacher_confidence", "hit_rate"):
         _within(report.get("pool", {}).get(name), 1, f"pool.{name}")
     synthetic = report.get("distill", {}).get("agreement_synthetic")

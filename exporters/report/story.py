@@ -89,7 +89,7 @@ def model_name(model: Model) -> str:
 
 
 def headline(report: Report) -> list[Figure]:
-    """The smallest student against the teacher; empty where one of them is missing."""
+    """The student to ship against the teacher; empty where one of them is missing."""
     pair = _pair(report)
     if pair is None:
         return []
@@ -218,12 +218,19 @@ def facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _pair(report: Report) -> tuple[Model, Model] | None:
-    """The first teacher, and the student a person would ship: the smallest file."""
+    """The first teacher, and the student a person would ship.
+
+    That is the smallest file among those that were timed and are not slower than float.
+    """
     teachers = [model for model in report["models"] if model["role"] == "teacher"]
     students = [model for model in report["models"] if model["role"] == "student"]
     if not teachers or not students:
         return None
-    return teachers[0], min(students, key=lambda model: model["bytes"])
+    told = report.get("quantize", {})
+    slow = {target for target, about in told.items() if about.get("verdict") == "float"}
+    worth = [model for model in students if model["target"] not in slow] or students
+    timed = [model for model in worth if model["latency_ms"] is not None] or worth
+    return teachers[0], min(timed, key=lambda model: model["bytes"])
 
 
 def _size(teacher: Model, student: Model) -> Figure:

@@ -85,7 +85,9 @@ figcaption { color: var(--soft); font-size: .92rem; margin-top: 8px; }
 .bubble.teacher { fill: var(--teacher); stroke: var(--teacher); }
 .bubble.student { fill: var(--student); stroke: var(--student); }
 .bubble.beaten { fill: none; stroke-dasharray: 4 3; }
-details summary { cursor: pointer; font-weight: 600; } details table { margin-top: 12px; }
+details { margin-top: 14px; } details summary { cursor: pointer; font-weight: 600; }
+details table, details dl { margin-top: 12px; }
+.advice { margin: 12px 0 0; padding-left: 1.2em; color: var(--warn); }
 @media (max-width: 900px) {
   main { padding: 24px 14px 48px; } section { padding: 20px 16px; }
   .two { grid-template-columns: minmax(0, 1fr); gap: 24px; }

@@ -1,14 +1,14 @@
-"""What the stages made, as names and values: the pool, the training, the quantization, the cost."""
+"""What the stages made, as names and values: the pool, the training, the cost."""
 
 from __future__ import annotations
 
 import math
 
 from exporters.report import words
-from exporters.report.schema import Quantize, Report
+from exporters.report.schema import Report
 from exporters.report.story import Table
 
-__all__ = ["cost_facts", "distill_facts", "pool_facts", "quantize_facts", "stage_table"]
+__all__ = ["cost_facts", "distill_facts", "pool_facts", "stage_table"]
 
 Rows = list[tuple[str, str]]
 
@@ -55,37 +55,6 @@ def distill_facts(report: Report) -> Rows:
     if agreement is not None:
         rows.append(("Agreement on held-out synthetic images", words.percent(agreement)))
     return rows
-
-
-def quantize_facts(report: Report) -> Rows:
-    """How each INT8 file was made, and how near it is to its float file."""
-    found = report.get("quantize", {})
-    return [row for target, about in found.items() for row in _target_facts(target, about)]
-
-
-def _target_facts(target: str, about: Quantize) -> Rows:
-    rows: Rows = []
-    calibration = about.get("calibration_images")
-    if calibration is not None:
-        by = f", {about['ranges']}" if "ranges" in about else ""
-        rows.append(("Ranges from", f"{words.count(calibration)} synthetic images{by}"))
-    agreement = about.get("parity", {}).get("top1_agreement")
-    if agreement is not None:
-        on = f" of {words.count(about['checked_images'])}" if "checked_images" in about else ""
-        rows.append(("Same class as FP32", f"{words.percent(100 * agreement)}{on} synthetic"))
-    coverage = about.get("coverage", {})
-    if "int8" in coverage:
-        integer, left = sum(coverage["int8"].values()), sum(coverage.get("float", {}).values())
-        rows.append(("Layers that run in INT8", f"{integer} of {integer + left}"))
-    ratio = about.get("over_student_fp32")
-    if ratio is not None:
-        rows.append(
-            (
-                "Speed against FP32",
-                f"{ratio['estimate']:.2f}{words.TIMES} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
-            )
-        )
-    return [(f"{target}: {name[0].lower()}{name[1:]}", value) for name, value in rows]
 
 
 def cost_facts(report: Report) -> Rows:

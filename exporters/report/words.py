@@ -10,6 +10,7 @@ __all__ = [
     "PLUS_MINUS",
     "TIMES",
     "UNKNOWN",
+    "capitalised",
     "count",
     "milliseconds",
     "percent",
@@ -24,6 +25,14 @@ MINUS = "\u2212"
 PLUS_MINUS = "\u00b1"
 ARROW = "\u2192"
 UNKNOWN = "not measured"
+NAMES = ("tensorrt",)
+"""Targets whose name does not look like one."""
+
+
+def capitalised(sentence: str) -> str:
+    """Returns a sentence with a capital first; a name such as ort-x86 stays as it is written."""
+    first = sentence.partition(" ")[0]
+    return sentence if "-" in first or first in NAMES else sentence[:1].upper() + sentence[1:]
 
 
 def size(value: int) -> str:

@@ -11,14 +11,16 @@ import json
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cake_edge.errors import ArtifactError
+from cake_edge.errors import ArtifactError, RuntimeUnavailable
 from exporters.optional import import_package
 from exporters.runtimes.ort import open_inference_session, session_options
+from exporters.runtimes.reasons import Written
 
 __all__ = ["coverage", "written_coverage"]
 
@@ -44,13 +46,18 @@ FLOAT_OPERATORS = {
 }
 
 
-def coverage(path: Path) -> dict[str, Any]:
+def coverage(path: Path, *, left_float: Collection[str] = ()) -> dict[str, Any]:
     """Runs `path` once on a blank image and counts the operators that ran.
+
+    Args:
+        left_float: nodes that the quantizer kept in float to hold its budget, so that the reasons
+            can say so.
 
     Returns:
         `int8` and `float`: number of operators with weights by kind (Conv, Gemm, MatMul);
         `int8_share`: share of them in INT8, in [0, 1]; `left_float`: the names of those that are
-        not; `operators`: every operator that ran, by name, with its number; `profiled`: True.
+        not; `reasons`: by name why, empty where onnx is not installed; `operators`: every
+        operator that ran, by name, with its number; `profiled`: True.
 
     Raises:
         ArtifactError: the file is missing or ONNX Runtime cannot run it.
@@ -59,18 +66,28 @@ def coverage(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} does not exist or is not a file; name an ONNX file")
     nodes = _profiled_nodes(path)
     integer, floating = Counter[str](), Counter[str]()
-    left_float = []
+    names = []
     for name, operator in nodes:
         if operator in INT8_OPERATORS:
             integer[INT8_OPERATORS[operator]] += 1
         elif operator in FLOAT_OPERATORS:
             floating[FLOAT_OPERATORS[operator]] += 1
-            left_float.append(name)
-    return _summary(integer, floating, left_float, [operator for _, operator in nodes], True)
+            names.append(name)
+    written = _read(path) if names else None
+    if written is not None:
+        names = [written.name(name) for name in names]
+    return {
+        **_summary(integer, floating, names, [operator for _, operator in nodes]),
+        "reasons": written.reasons(names, left_float) if written is not None else {},
+        "profiled": True,
+    }
 
 
-def written_coverage(path: Path) -> dict[str, Any]:
+def written_coverage(path: Path, *, left_float: Collection[str] = ()) -> dict[str, Any]:
     """Reads off `path` what it asks for, for a target that does not run on this machine.
+
+    Args:
+        left_float: as for `coverage`.
 
     Returns:
         As `coverage`, with `profiled` False: a node counts as INT8 where all its inputs but the
@@ -78,14 +95,12 @@ def written_coverage(path: Path) -> dict[str, Any]:
 
     Raises:
         ArtifactError: the file cannot be read.
+        RuntimeUnavailable: onnx is not installed.
     """
-    onnx = import_package("onnx", install="pip install onnx")
-    try:
-        graph = onnx.load(path).graph
-    except Exception as error:  # protobuf keeps its own error to itself
-        raise ArtifactError(f"{path} is not a readable ONNX model: {error}") from error
+    model = _load(path)
+    graph = model.graph
     producers = {name: node.op_type for node in graph.node for name in node.output}
-    integer, floating, left_float = Counter[str](), Counter[str](), list[str]()
+    integer, floating, names = Counter[str](), Counter[str](), list[str]()
     for node in graph.node:
         kind = FLOAT_OPERATORS.get(node.op_type)
         if kind is None:
@@ -94,8 +109,28 @@ def written_coverage(path: Path) -> dict[str, Any]:
             integer[kind] += 1
         else:
             floating[kind] += 1
-            left_float.append(node.name)
-    return _summary(integer, floating, left_float, [node.op_type for node in graph.node], False)
+            names.append(node.name)
+    return {
+        **_summary(integer, floating, names, [node.op_type for node in graph.node]),
+        "reasons": Written(model, FLOAT_OPERATORS).reasons(names, left_float),
+        "profiled": False,
+    }
+
+
+def _read(path: Path) -> Written | None:
+    """The file's own graph; None on a device, which has a runtime and not onnx."""
+    try:
+        return Written(_load(path), FLOAT_OPERATORS)
+    except RuntimeUnavailable:
+        return None
+
+
+def _load(path: Path) -> Any:
+    onnx = import_package("onnx", install="pip install onnx")
+    try:
+        return onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf keeps its own error to itself
+        raise ArtifactError(f"{path} is not a readable ONNX model: {error}") from error
 
 
 def _summary(
@@ -103,7 +138,6 @@ def _summary(
     floating: Counter[str],
     left_float: list[str],
     operators: list[str],
-    profiled: bool,
 ) -> dict[str, Any]:
     weighted = integer.total() + floating.total()
     return {
@@ -112,7 +146,6 @@ def _summary(
         "int8_share": integer.total() / weighted if weighted else 0.0,
         "left_float": left_float,
         "operators": dict(sorted(Counter(operators).items())),
-        "profiled": profiled,
     }
 
 

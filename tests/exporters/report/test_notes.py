@@ -32,6 +32,26 @@ def test_a_poor_student_is_called_poor(report: Any) -> None:
     assert any(n.startswith("Student FP32 is 32.0 points below the teacher") for n in notes(report))
 
 
+def test_students_that_are_all_poor_are_said_once(report: Any) -> None:
+    report["models"][1]["top1"], report["models"][2]["top1"] = 61.3, 60.3
+    said = [note for note in notes(report) if "below the teacher" in note]
+    assert len(said) == 1
+    assert said[0].startswith("All 2 students are 32.0 to 33.0 points below the teacher")
+
+
+def test_a_file_for_another_machine_is_told_from_one_that_nobody_timed(report: Any) -> None:
+    why = "made for tensorrt, which does not run on this machine"
+    report["models"][2].update(latency_ms=None, why_not_timed=why, emulated=True, target="tensorrt")
+    said = notes(report)
+    assert said[0] == (
+        "Student INT8 (tensorrt): made for what does not run on this machine; latency was not "
+        "measured, and accuracy was computed in float with values rounded."
+    )
+    assert not any("benchmark was not run" in note for note in said)
+    report["models"][2]["top1"] = None
+    assert not any("rounded" in note for note in notes(report))
+
+
 def test_int8_that_is_slower_or_worse_is_said(report: Any) -> None:
     small = report["models"][2]
     small["top1"] = 84.05

@@ -77,6 +77,8 @@ def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("pool", "teacher_confidence", value=1.2), "pool.teacher_confidence is 1.2"),
         (put("distill", "agreement_synthetic", value=150), "agreement_synthetic is 150"),
         (put("stages", 0, "seconds", value="3"), r"stages\[0\].seconds is '3'"),
+        (put("quantize", "ort-x86", "verdict", value="ship"), "quantize.ort-x86.verdict is 'ship'"),
+        (put("quantize", "ort-x86", "speed", value=2.0), "quantize.ort-x86.speed is 2.0"),
     ],
 )
 def test_values_out_of_range_are_named(

@@ -30,6 +30,15 @@ def test_the_headline_is_smallest_student_against_teacher(report: Any) -> None:
     )
 
 
+def test_the_headline_is_of_a_file_worth_shipping(report: Any) -> None:
+    smaller = {**report["models"][2], "target": "tensorrt", "bytes": 90_000, "latency_ms": None}
+    report["models"].append(smaller)
+    assert plain(title(report)) == "23x smaller, 8.3x faster, -8.9 points"
+    report["quantize"]["ort-x86"]["verdict"] = "float"
+    assert subtitle(report).endswith("Student FP32, test_resnet.small")
+    assert plain(title(report)) == "7.2x smaller, 4.7x faster, -8.6 points"
+
+
 def test_without_a_paired_ratio_medians_are_compared(report: Any) -> None:
     report["models"][2]["speedup"] = None
     report["models"][2]["latency_ms"]["p50"] = 0.2

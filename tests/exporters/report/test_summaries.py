@@ -7,7 +7,6 @@ from exporters.report.summaries import (
     cost_facts,
     distill_facts,
     pool_facts,
-    quantize_facts,
     stage_table,
 )
 
@@ -30,20 +29,11 @@ def test_the_training_in_numbers(report: Any) -> None:
     assert found["Agreement on held-out synthetic images"] == "91.2 %"
 
 
-def test_each_int8_file_in_numbers(report: Any) -> None:
-    assert quantize_facts(report) == [
-        ("ort-x86: ranges from", "384 synthetic images, least-error"),
-        ("ort-x86: same class as FP32", "99.2 % of 128 synthetic"),
-        ("ort-x86: layers that run in INT8", "13 of 13"),
-        ("ort-x86: speed against FP32", f"1.79{words.TIMES} [1.77, 1.81]"),
-    ]
-
-
 def test_parts_that_are_not_there_say_nothing(report: Any) -> None:
-    for name in ("pool", "distill", "quantize"):
+    for name in ("pool", "distill"):
         del report[name]
     report["stages"] = []
-    for tell in (pool_facts, distill_facts, quantize_facts, cost_facts):
+    for tell in (pool_facts, distill_facts, cost_facts):
         assert tell(report) == []
 
 

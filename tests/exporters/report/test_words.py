@@ -71,3 +71,16 @@ def test_what_is_unknown_is_said_to_be() -> None:
     assert words.percent(None) == words.count(None) == "not measured"
     assert words.percent(84.44) == "84.4 %"
     assert words.count(1_536_000) == "1,536,000"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("slower than float", "Slower than float"),
+        ("ort-arm does not run here", "ort-arm does not run here"),
+        ("tensorrt does not run here", "tensorrt does not run here"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_unless_with_a_name(given: str, said: str) -> None:
+    assert words.capitalised(given) == said

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
-from cake_edge.errors import ArtifactError
-from exporters.runtimes.coverage import coverage
+from cake_edge.errors import ArtifactError, RuntimeUnavailable
+from exporters.runtimes.coverage import coverage, written_coverage
 
 
 def test_a_float_file_runs_nothing_in_int8(float_file):
@@ -44,6 +47,30 @@ def test_what_asks_for_int8_but_is_not_fused_counts_as_float(write_model):
     assert found["float"] == {"Gemm": 1}
     assert found["int8_share"] == 0
     assert found["left_float"] == ["head"]
+    assert found["reasons"] == {"head": "the file does not quantize it"}
+    kept = coverage(path, left_float=["head"])["reasons"]
+    assert kept == {"head": "left in float for accuracy"}
+    read = written_coverage(path)
+    assert (read["profiled"], read["left_float"]) == (False, ["head"])
+    assert read["reasons"] == found["reasons"]
+    assert written_coverage(path, left_float=["head"])["reasons"] == kept
+
+
+def test_operators_that_the_runtime_renames_are_named_as_in_the_file(float_file):
+    written = {node.name for node in onnx.load(float_file).graph.node}
+    found = coverage(float_file)
+    # ONNX Runtime fuses convolutions with what follows, and names them after their output.
+    assert set(found["left_float"]) <= written
+    assert set(found["reasons"].values()) == {"the file does not quantize it"}
+
+
+def test_a_device_without_onnx_counts_and_gives_no_reasons(float_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    found = coverage(float_file)
+    assert found["float"]["Gemm"] == 1
+    assert found["reasons"] == {}
+    with pytest.raises(RuntimeUnavailable, match="pip install onnx"):
+        written_coverage(float_file)
 
 
 def test_a_missing_file_is_refused(tmp_path):
