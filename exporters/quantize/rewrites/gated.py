@@ -11,8 +11,8 @@ buys are full 8 bits for every channel of x and of y, where a wide one has left 
 few levels; as a rule of a depthwise kernel, which cannot average the error away.
 
 Both x and y are quantized, so the scales keep both in their range (see `scales`). The Mul is work
-that was not there: a place is passed over where its channels gain less than `WORTH` bits in the
-mean. So is one whose y also feeds a squeeze-and-excite branch.
+that was not there, on every value of x. A place whose y also feeds a squeeze-and-excite branch is
+passed over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 from onnx import helper
 
@@ -34,7 +33,6 @@ __all__ = ["GATED"]
 
 GATES = frozenset({"Sigmoid", "HardSigmoid"})
 CHANNEL_AXIS = 1
-WORTH = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ def _apply(
     for place in _places(walk):
         seen = [ranges[place.given], ranges[place.gated]]
         scale = channel_scales(walk, seen, place.consumers)
-        if -np.log2(scale).mean() < WORTH:
+        if (scale == 1).all():
             continue
         walk.divide_outputs(place.producer, scale)
         _tell_gate(walk, place, scale)
@@ -72,7 +70,8 @@ def _apply(
 
 
 def _tell_gate(walk: Walk, place: _Place, scale: Array) -> None:
-    constant = walk.add_constant(f"{place.given}_scale", scale.reshape(1, -1, 1, 1))
+    # Not "_scale": a quantizer gives that name to the scale of the tensor's integers.
+    constant = walk.add_constant(f"{place.given}_factors", scale.reshape(1, -1, 1, 1))
     undone = walk.fresh(f"{place.given}_unscaled")
     name = walk.fresh(f"{place.given}_unscale")
     added = helper.make_node("Mul", [place.given, constant], [undone], name=name)

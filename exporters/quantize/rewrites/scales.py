@@ -31,6 +31,9 @@ themselves, so it would bear s = room; but the ranges are those of synthetic ima
 further, and what leaves the tensor's range is cut off. With the root a channel gets half of the
 bits it lacks, and room to grow as far as it was scaled.
 
+Worth. What lies beyond the ranges observed is cut off the sooner the more a channel is lifted, so
+a tensor whose channels would move by less than half a bit in the mean is better left: s = 1.
+
 m does not change when a row is scaled, so places that follow each other do not depend on the order
 they are treated in.
 """
@@ -53,6 +56,7 @@ Array = npt.NDArray[np.float64]
 # No channel is moved further than this either way: one that shows next to nothing on synthetic
 # images is the likeliest to show more on others.
 FURTHEST = 8.0
+WORTH = 0.5
 LENGTHS = 9
 
 
@@ -61,7 +65,8 @@ def channel_scales(
 ) -> Array:
     """Returns s [C]: what the channels of `tensors` are divided by.
 
-    It is 1 for a channel that is always 0, or whose weights are.
+    It is 1 for a channel that is always 0, or whose weights are; and for all where little is to be
+    gained.
 
     Args:
         tensors: all that are divided and quantized; none of them grows.
@@ -70,12 +75,14 @@ def channel_scales(
     rooms = np.max([room(each) for each in tensors], axis=0)
     shares = np.max([weight_shares(walk.blocks(node)) for node in readers], axis=0)
     alive = (rooms > 0) & (shares > 0)
-    scale = np.ones_like(rooms)
-    if alive.any():
-        highest = np.sqrt(rooms * shares).max()
-        scale[alive] = np.sqrt(rooms[alive] / shares[alive]) * highest
-    clipped: Array = np.clip(scale, 1 / FURTHEST, FURTHEST)
-    return clipped
+    scale: Array = np.ones_like(rooms)
+    if not alive.any():
+        return scale
+    highest = np.sqrt(rooms * shares).max()
+    chosen = np.clip(np.sqrt(rooms[alive] / shares[alive]) * highest, 1 / FURTHEST, FURTHEST)
+    if np.abs(np.log2(chosen)).mean() >= WORTH:
+        scale[alive] = chosen
+    return scale
 
 
 def room(observed: ChannelRange) -> Array:

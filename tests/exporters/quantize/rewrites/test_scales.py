@@ -78,8 +78,23 @@ def test_dead_channels_and_unread_ones_keep_their_scale():
     weight = np.ones((3, 4, 1, 1))
     weight[:, 2] = 0
     walk, nodes = reader(weight)
-    scale = channel_scales(walk, [ranges([0] * 4, [16, 0, 1, 4])], nodes)
-    np.testing.assert_allclose(scale, [1, 1, 1, 0.5])
+    scale = channel_scales(walk, [ranges([0] * 4, [16, 0, 1, 1])], nodes)
+    np.testing.assert_allclose(scale, [1, 1, 1, 0.25])
+    dead = channel_scales(walk, [ranges([0] * 4, [0, 0, 7, 0])], nodes)
+    assert dead.tolist() == [1, 1, 1, 1]
+
+
+def test_channels_that_would_gain_little_are_left():
+    walk, nodes = reader(np.ones((4, 1, 3, 3)))
+    high = np.array([16, 9, 9, 9])
+    assert channel_scales(walk, [ranges(0 * high, high)], nodes).tolist() == [1, 1, 1, 1]
+    assert (channel_scales(walk, [ranges(0 * high, high / [1, 3, 3, 3])], nodes)[1:] < 0.5).all()
+
+
+def test_no_channel_is_moved_further_than_the_furthest():
+    walk, nodes = reader(np.ones((3, 1, 3, 3)))
+    scale = channel_scales(walk, [ranges([0, 0, 0], [1e6, 1, 1e-6])], nodes)
+    assert scale.tolist() == [1, 1 / FURTHEST, 1 / FURTHEST]
 
 
 @given(
@@ -96,5 +111,5 @@ def test_no_other_scales_leave_a_smaller_product_of_the_two_growths(high, weight
         return (shares * candidate).max() * (rooms / candidate).max()
 
     assert (rooms / scale).max() <= 1 + 1e-6
-    if (scale > 1 / FURTHEST).all() and (scale < FURTHEST).all():
+    if (scale > 1 / FURTHEST).all() and (scale < FURTHEST).all() and (scale != 1).any():
         assert product(scale) <= product(other) * (1 + 1e-6)
