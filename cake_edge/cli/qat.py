@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+CHECKED = 64
+"""Images on which an ONNX file is held against torch."""
+COSINE = 0.999
+"""Of the two sets of logits; a lost bias or a wrong step is far below."""
+
 
 @click.command(
     "qat",
@@ -151,12 +156,24 @@ def _config(settings: dict[str, Any], chosen: dict[str, Any], pool: Path | None)
     return settings_from_dict(QatConfig, values, "--set ")
 
 
-def _write_onnx(path: Path, onnx: Path) -> None:
+def _write_onnx(path: Path, onnx_path: Path) -> None:
+    """Writes what qat wrote to `path` as ONNX.
+
+    Raises:
+        GateFailed: ONNX Runtime answers otherwise than torch.
+    """
+    import torch
+
     from cake_edge.networks import parameter_count
+    from cake_edge.priors import structured
+    from cake_edge.provenance import atomic_path
     from cake_edge.qat.checkpoint import load_qat
     from cake_edge.qat.onnx_form import onnx_form
-    from exporters.artifact import ModelCard
-    from exporters.onnx_export import export_onnx
+    from cake_edge.seeding import generator
+    from exporters.artifact import ModelCard, attach_card
+    from exporters.onnx_export import _onnx_from_torch, _strip
+    from exporters.parity import compare, require
+    from exporters.runtimes.ort import OrtSession
 
     network, header = load_qat(path)
     card = ModelCard(
@@ -168,4 +185,15 @@ def _write_onnx(path: Path, onnx: Path) -> None:
         parameters=parameter_count(network),
         manifest={key: header.manifest[key] for key in ("config", "seed", "teacher", "pool")},
     )
-    export_onnx(onnx_form(network), onnx, card)
+    model = _onnx_from_torch(onnx_form(network), card)
+    _strip(model)
+    attach_card(model, card)
+    images = structured(CHECKED, card.spec, generator(0, "qat onnx"))
+    with torch.no_grad():
+        wanted = network(images).numpy()
+    with atomic_path(onnx_path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        with OrtSession(temporary) as session:
+            # Not to the last digit: a value half way between two levels may fall to either.
+            given = session.infer(images.numpy())
+            require(compare(wanted, given), what=f"{onnx_path} against torch", min_cosine=COSINE)

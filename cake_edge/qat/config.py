@@ -32,14 +32,16 @@ class QatConfig:
     """How ranges are chosen before training."""
     calibration_batches: int = 8
     """Batches that ranges are found on."""
-    ranges: Literal["learned", "frozen"] = "learned"
-    """Whether steps of the grids are trained with the weights."""
+    ranges: Literal["frozen", "learned"] = "frozen"
+    """Whether the steps of the grids stay as they are, or are trained with the weights."""
+    range_rate: float = 0.1
+    """Rate of those steps, as a share of learning_rate."""
     temperature: float = 4.0
     """Of the KL to the float network's answers."""
     label_weight: float = 0.0
     """Of a cross-entropy to the label: the intended one of a generated image, otherwise the float
     network's; 1 in GDFQ."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 2e-3
     """Highest rate, of SGD with Nesterov's momentum 0.9; a half cosine to zero."""
     weight_decay: float = 1e-4
     """Of weights; not of biases, norms and steps."""
@@ -63,7 +65,7 @@ class QatConfig:
             if not 2 <= getattr(self, field) <= 8:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 2 to 8")
         positive = ("steps", "calibration_batches", "temperature", "learning_rate",
-                    "generator_rate", "latent")  # fmt: skip
+                    "generator_rate", "latent", "range_rate")  # fmt: skip
         for field in positive:
             if not getattr(self, field) > 0:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be positive")

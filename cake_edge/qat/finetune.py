@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 SAVE_SECONDS = 5.0
 CURVE_POINTS = 50
 EXAMPLES = 2
+DIVERGED = 100.0
+"""Times the first loss, or times 1 where that is less. Clipped weights and activations keep the
+answers of a network that is lost finite, so a loss need not become infinite to say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,8 @@ def finetune(
 
     Raises:
         UsageMistake: the source needs a pool, and there is none.
-        NumericsError: the loss is not finite; the last good state stays at `state_path`.
+        NumericsError: the loss is not finite, or far above the first; the state stays at
+            `state_path`.
     """
     if config.source != "generator" and pool is None:
         raise UsageMistake(f"source {config.source} needs a pool; give one, or source=generator")
@@ -162,7 +166,8 @@ class _Run:
         pool: Pool | None,
     ) -> None:
         self.teacher, self.network, self.config, self.seed = teacher, network, config, seed
-        self.before, self.curve = 0.0, list[tuple[int, float]]()
+        self.before, self.first = 0.0, 0.0
+        self.curve = list[tuple[int, float]]()
         self.told: dict[str, float | int | None] | None = None
         self.optimiser = _optimiser(network, config)
         self.parts: dict[str, Any] = {"network": network, "optimiser": self.optimiser}
@@ -188,7 +193,8 @@ class _Run:
         if found is not None:
             about, tensors = found
             restore(tensors, self.parts)
-            done, window, self.before = about["step"], about["window"], about["before"]
+            done, window = about["step"], about["window"]
+            self.before, self.first = about["before"], about["first"]
             self.curve = [(int(step), float(loss)) for step, loss in about["curve"]]
             self.told = about["generator"]
             logger.info("going on from step %d of %d", done, config.steps)
@@ -197,7 +203,8 @@ class _Run:
         every, saved = max(1, config.steps // CURVE_POINTS), time.monotonic()
         for step in range(done, config.steps):
             loss = self._step(step)
-            if not math.isfinite(loss):
+            self.first = loss if step == 0 else self.first
+            if not (math.isfinite(loss) and loss <= DIVERGED * max(1.0, self.first)):
                 raise _diverged(loss, step, state_path)
             window += loss
             if (step + 1) % every == 0 or step + 1 == config.steps:
@@ -206,8 +213,14 @@ class _Run:
                 window = 0.0
                 progress("qat", step + 1, config.steps, f"loss {mean:.4f}")
             if state_path is not None and time.monotonic() - saved > SAVE_SECONDS:
-                about = {"step": step + 1, "window": window, "before": self.before,
-                         "curve": self.curve, "generator": self.told}  # fmt: skip
+                about = {
+                    "step": step + 1,
+                    "window": window,
+                    "before": self.before,
+                    "first": self.first,
+                    "curve": self.curve,
+                    "generator": self.told,
+                }
                 write_state(state_path, key, about, self.parts)
                 saved = time.monotonic()
 
@@ -235,7 +248,7 @@ class _Run:
         images, logits, labels = self._images(step)
         rate = cosine(step, self.config.steps, self.config.learning_rate, self.config.steps // 50)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         given = self.network(images)
         loss = temperature_kl(given, logits, self.config.temperature)
         if self.config.label_weight:
@@ -299,17 +312,21 @@ def _optimiser(network: nn.Module, config: QatConfig) -> torch.optim.Optimizer:
         steps |= {layer.input_quantizer.step, weight_quantizer(layer).step}
     for parameter in network.parameters():
         parameter.requires_grad_(config.ranges == "learned" or parameter not in steps)
-    trained = [p for p in network.parameters() if p.requires_grad]
+    trained = [p for p in network.parameters() if p.requires_grad and p not in steps]
+    wide, narrow = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": wide, "weight_decay": config.weight_decay, "share": 1.0},
+        {"params": narrow, "weight_decay": 0.0, "share": 1.0},
     ]
+    if config.ranges == "learned":
+        learned = [p for p in network.parameters() if p in steps]
+        groups.append({"params": learned, "weight_decay": 0.0, "share": config.range_rate})
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
 
 
 def _diverged(loss: float, step: int, state: Path | None) -> NumericsError:
     kept = f" The last good state is kept in {state}." if state and state.exists() else ""
     return NumericsError(
-        f"the loss is {loss} at step {step + 1}: lower learning_rate, set clip, or give more bits."
-        + kept
+        f"the loss is {loss:.3g} at step {step + 1}: lower learning_rate, set clip, or give more "
+        f"bits.{kept}"
     )
