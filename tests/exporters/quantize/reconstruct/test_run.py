@@ -274,6 +274,15 @@ def test_inputs_that_hardly_move_do_not_stop_it(spread):
     assert [record.reconstructed for record in records] == [True, True]
 
 
+def test_nodes_without_names_have_a_record_each():
+    model = depthwise(bias=True)
+    for node in model.graph.node:
+        node.name = ""
+    images = np.random.default_rng(0).standard_normal((2, 6, 12, 12)).astype(np.float32)
+    _, records = reconstruct(model, lambda: iter([images]), bits=8)
+    assert [record.op for record in records] == ["Conv", "MatMul"]
+
+
 @pytest.mark.parametrize("bits", [2, 9, 16])
 def test_other_bits_are_refused(ready, images, bits):
     with pytest.raises(UsageMistake, match=f"bits is {bits}; allowed: 3, 4, 5, 6, 7, 8"):
