@@ -1,8 +1,7 @@
 """Reconstruction of a whole model: Gram matrices in portions, then layer by layer.
 
-Inputs are those of the float model. Letting each layer also make up for the errors of the rounded
-ones before it fits the images at hand better and others worse: what it leans on is particular to
-synthetic images.
+Inputs are those of the float model, so that all layers are measured in one run of the images and no
+layer makes up for the errors of those before it.
 """
 
 from __future__ import annotations
