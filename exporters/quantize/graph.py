@@ -74,7 +74,19 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     ready.opset_import.extend(imports)
     typed = onnx.shape_inference.infer_shapes(ready)
     _pool_means(typed)
+    _name_nodes(typed)
     return typed
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Gives every node a name of its own: functions that were inlined leave theirs empty."""
+    taken = {node.name for node in model.graph.node}
+    for place, node in enumerate(model.graph.node):
+        if not node.name:
+            node.name = f"{node.op_type}_{place}"
+            while node.name in taken:
+                node.name += "_"
+            taken.add(node.name)
 
 
 def _pool_means(model: onnx.ModelProto) -> None:

@@ -117,13 +117,16 @@ class Search:
         )
 
     def rewrites(self) -> None:
-        """Tries the float model after each rewrite that applies, and after all of them."""
+        """Tries the float model after each rewrite that applies, and after all of them.
+
+        Channels are observed on the judge's images alone: scales need no more.
+        """
         kept: list[str] = []
         for name in (*REWRITES, None):
             names = (name,) if name is not None else tuple(kept)
             if name is None and len(kept) < 2:
                 continue
-            changed, records = rewrite(self.ready, names, self.feed.calibration)
+            changed, records = rewrite(self.ready, names, self.feed.judging)
             done = tuple(record.name for record in records if record.kept and record.places)
             kept += done if name is not None else ()
             if done:
@@ -171,7 +174,8 @@ class Search:
         if self.dialect.body == "float16":
             model = half_body(model)
         candidate = Candidate(
-            source=source, model=model, observed=observed, ranges=ranges, rule=rule, steps=steps,
+            source=source, uncorrected=uncorrected or source, model=model, observed=observed,
+            ranges=ranges, rule=rule, steps=steps,
             left_float=left_float, four_bit=four_bit, score=self.judge.score(model),
         )  # fmt: skip
         self.tried.append(candidate)

@@ -53,6 +53,15 @@ def test_other_means_stay_what_they_are(axes, keep):
     assert [node.op_type for node in prepare(model).graph.node] == ["ReduceMean"]
 
 
+def test_every_node_gets_a_name_of_its_own(float_file):
+    model = onnx.load(float_file)
+    for node in model.graph.node[:3]:
+        node.name = ""
+    names = [node.name for node in prepare(model).graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+
+
 def test_a_quantized_file_is_refused_with_what_makes_it_so(float_file, images, tmp_path):
     path = tmp_path / "q.onnx"
     quantize(float_file, path, images, config=QuantizeConfig(allow_noise=True, latency_seconds=0))
