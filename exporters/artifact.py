@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["METADATA_KEY", "PRECISIONS", "ROLES", "ModelCard", "attach_card", "card_from_metadata"]
 
 METADATA_KEY = "cake_edge"
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", "int4")
 ROLES = ("teacher", "student")
 
 
@@ -37,7 +37,7 @@ class ModelCard:
     parent: str
     """SHA-256 of the weights or of the file it was made from."""
     precision: str = "fp32"
-    """"fp32" or "int8"."""
+    """"fp32"; or what weights are, "int8" or "int4"."""
     target: str = "any"
     """The runtime it was quantized for, or "any" for a float file."""
     parameters: int = 0

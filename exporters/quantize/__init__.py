@@ -1,4 +1,4 @@
-"""Post-training quantization to INT8, its ranges found on synthetic images."""
+"""Post-training quantization to INT8, its ranges found on synthetic images; or of weights alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from exporters.quantize.ort_arm import ORT_ARM
 from exporters.quantize.ort_x86 import ORT_X86
 from exporters.quantize.ort_x86_novnni import ORT_X86_NOVNNI
 from exporters.quantize.tensorrt import TENSORRT, TENSORRT_FP16
+from exporters.quantize.weight_only import ORT_W4, ORT_W8, WeightOnly
 
-__all__ = ["TARGETS", "Dialect", "QuantizeConfig", "QuantizeReport", "quantize"]
+__all__ = ["TARGETS", "Dialect", "QuantizeConfig", "QuantizeReport", "WeightOnly", "quantize"]
 
-TARGETS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (ORT_X86, ORT_X86_NOVNNI, ORT_ARM, TENSORRT, TENSORRT_FP16)
+DIALECTS = (ORT_X86, ORT_X86_NOVNNI, ORT_ARM, TENSORRT, TENSORRT_FP16)
+TARGETS: dict[str, Dialect | WeightOnly] = {
+    target.name: target for target in (*DIALECTS, ORT_W8, ORT_W4)
 }
 
 
@@ -54,14 +56,12 @@ def quantize(
             f"no quantization target {target!r}{near_names(target, TARGETS)}; "
             f"allowed: {', '.join(sorted(TARGETS))}"
         )
+    chosen, config = TARGETS[target], config or QuantizeConfig()
     # Here, as onnx takes half a second to import, and a `--help` lists the targets.
+    if isinstance(chosen, WeightOnly):
+        from exporters.quantize.weight_only import run as weights
+
+        return weights.run(model, out, images, target=chosen, config=config)
     from exporters.quantize.run import run
 
-    return run(
-        model,
-        out,
-        images,
-        dialect=TARGETS[target],
-        dialects=tuple(TARGETS.values()),
-        config=config or QuantizeConfig(),
-    )
+    return run(model, out, images, dialect=chosen, dialects=DIALECTS, config=config)

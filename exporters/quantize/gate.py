@@ -12,6 +12,7 @@ from exporters.latency.harness import LatencyConfig, measure, paired_ratio, rand
 from exporters.parity import ParityReport
 from exporters.quantize.config import QuantizeConfig, Speed
 from exporters.quantize.dialect import Dialect
+from exporters.quantize.weight_only import WeightOnly
 from exporters.runtimes.ort import OrtSession
 
 __all__ = ["advice", "hold", "hold_size", "paired_speed", "runs_here"]
@@ -19,8 +20,10 @@ __all__ = ["advice", "hold", "hold_size", "paired_speed", "runs_here"]
 MACHINES = {"x86": ("x86_64", "amd64", "AMD64"), "arm": ("aarch64", "arm64", "ARM64")}
 
 
-def runs_here(dialect: Dialect) -> bool:
+def runs_here(dialect: Dialect | WeightOnly) -> bool:
     """Whether the target's runtime and processor are those of this machine."""
+    if dialect.processor == "any":
+        return True
     return dialect.runtime == "ort" and platform.machine() in MACHINES.get(dialect.processor, ())
 
 
@@ -74,7 +77,10 @@ def hold_size(size: int, config: QuantizeConfig) -> None:
 
 
 def advice(
-    dialect: Dialect, speed: Speed | None, coverage: Mapping[str, Any], config: QuantizeConfig
+    dialect: Dialect | WeightOnly,
+    speed: Speed | None,
+    coverage: Mapping[str, Any],
+    config: QuantizeConfig,
 ) -> tuple[str, ...]:
     """Returns what a user of the file should know before shipping it."""
     said = []

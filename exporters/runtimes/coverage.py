@@ -33,6 +33,7 @@ INT8_OPERATORS = {
     "MatMulInteger": "MatMul",
     "MatMulIntegerToFloat": "MatMul",
     "DynamicQuantizeMatMul": "MatMul",
+    "MatMulNBits": "MatMul",
 }
 FLOAT_OPERATORS = {
     "Conv": "Conv",
