@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "distill": ("cake_edge.cli.distill", "Train a student on a pool."),
     "export": ("cake_edge.cli.export", "Write a checkpoint, or a teacher, as ONNX."),
     "quantize": ("cake_edge.cli.quantize", "Turn an ONNX model into INT8."),
+    "retarget": ("cake_edge.cli.retarget", "Turn an INT8 file into one for another target."),
     "qat": ("cake_edge.cli.qat", "Fine-tune a network for 4 bits and fewer."),
     "lint": ("cake_edge.cli.lint", "Say what a target will not take of a model, and why."),
     "evaluate": ("cake_edge.cli.evaluate", "Measure accuracy and agreement on real images."),

@@ -12,7 +12,6 @@ computes.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +34,13 @@ SCALE = "_scale"
 INPUT = "_QuantizeLinear_Input"
 CLAMPING = ("Relu", "Clip")
 NEVER_NEGATIVE = frozenset({*CLAMPING, "Sigmoid", "HardSigmoid", "Softmax"})
-# Their integers have the scale of what they read.
-MOVING = frozenset({"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"})
+# Negative only where what they read is.
+PASSING = frozenset(
+    {
+        *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Resize"),
+        *("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Concat"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +91,14 @@ class Unquantized:
     """Names of the activation functions that were put back."""
 
 
-def removed_activations(
-    ready: onnx.ModelProto, written: onnx.ModelProto
-) -> list[dict[str, Any]]:
+def removed_activations(ready: onnx.ModelProto, written: onnx.ModelProto) -> list[dict[str, Any]]:
     """Returns, as plain JSON values, each ReLU and Clip of `ready` that `written` lacks."""
-    kept = {node.name for node in written.graph.node}
+    made = {name for node in written.graph.node for name in node.output}
+    made |= {port.name for port in written.graph.input}
     constants = {weight.name: weight for weight in ready.graph.initializer}
     removed = []
     for node in ready.graph.node:
-        if node.op_type not in CLAMPING or node.name in kept:
+        if node.op_type not in CLAMPING or node.input[0] in made:
             continue
         ends = [*node.input[1:], "", ""][:2]
         removed.append(
@@ -135,7 +138,6 @@ def unquantize(
         _put_back(graph, one)
     _drop_unused(graph)
     _name_nodes(graph)
-    _sort(graph)
     del graph.value_info[:]
     onnx.checker.check_model(model)
     return Unquantized(
@@ -207,7 +209,7 @@ def _reach(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> t
             f"the activation {node.input[0]} has {scale.size} scales; a target takes one. "
             "Quantize the float model for it"
         )
-    kind, zero = onnx.TensorProto.UINT8, 0
+    kind, zero = int(onnx.TensorProto.UINT8), 0
     if len(node.input) > 2 and node.input[2]:
         kind = constants[node.input[2]].data_type
         zero = int(numpy_helper.to_array(constants[node.input[2]]).reshape(()))
@@ -232,7 +234,7 @@ def _clamped(model: onnx.ModelProto) -> list[dict[str, Any]]:
     for node in model.graph.node:
         if node.op_type != "QuantizeLinear" or producers.get(node.input[0]) is None:
             continue
-        if producers[node.input[0]] in NEVER_NEGATIVE | MOVING:
+        if producers[node.input[0]] in NEVER_NEGATIVE | PASSING:
             continue
         if _reach(node, constants)[0] == 0:
             name = node.input[0]
@@ -290,14 +292,11 @@ def _take_out_pairs(model: onnx.ModelProto) -> None:
                 )
             renamed[node.output[0]] = quantizers[node.input[0]].input[0]
     _remove_nodes(graph, renamed)
-    del_names = set(quantizers)
-    nodes = [node for node in graph.node if node.output[0] not in del_names]
+    nodes = [node for node in graph.node if node.op_type != "QuantizeLinear"]
     del graph.node[:]
     graph.node.extend(nodes)
     # An output of the model keeps its name; what made it before Q and DQ takes that name on.
-    back = {}
-    for name in outputs & set(renamed):
-        back[_resolved(name, renamed)] = name
+    back = {_resolved(name, renamed): name for name in outputs & set(renamed)}
     for node in graph.node:
         for names in (node.input, node.output):
             for place, name in enumerate(names):
@@ -315,7 +314,8 @@ def _remove_nodes(graph: onnx.GraphProto, renamed: Mapping[str, str]) -> None:
 
 
 def _resolved(name: str, renamed: Mapping[str, str]) -> str:
-    while name in renamed:
+    # A bias keeps its name behind DequantizeLinear.
+    while renamed.get(name, name) != name:
         name = renamed[name]
     return name
 
@@ -323,9 +323,9 @@ def _resolved(name: str, renamed: Mapping[str, str]) -> str:
 def _usable(
     graph: onnx.GraphProto, removed: Iterable[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
+    """Those that are indeed missing."""
     made = {name for node in graph.node for name in node.output}
-    usable = [one for one in removed if one["output"] in made and one["input"] not in made]
-    return usable
+    return [one for one in removed if one["output"] in made and one["input"] not in made]
 
 
 def _put_back(graph: onnx.GraphProto, one: Mapping[str, Any]) -> None:
