@@ -13,10 +13,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgr
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock teacher evidence clean
+.PHONY: help setup demo test test-zoo lint lock teacher evidence clean
 
 help: ## What can be made.
-	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 setup: $(READY) ## The environment in .venv, from the locked versions.
 
@@ -40,6 +40,9 @@ demo: $(READY) ## The whole job on the embedded teacher, into OUT (runs/demo).
 
 test: lint ## Everything that must hold (style, types, tests).
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS)
+
+test-zoo: $(READY) ## Whether TensorRT builds each of timm's families (hours; no GPU needed).
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m zoo
 
 lint: $(READY) ## Style and types.
 	$(BIN)/ruff check .
