@@ -14,6 +14,18 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
+def test_the_reference_by_hand():
+    assert gdfq.fake_quantize(0.74, 0.5, 3, 0, 7) == 0.5
+    assert gdfq.fake_quantize(9.0, 0.5, 3, 0, 7) == 2.0
+    assert [gdfq.value_gradient(v, 0.5, 3, 0, 7) for v in (0.74, 9.0)] == [1, 0]
+    assert gdfq.step_gradient(0.75, 0.5, 3, 0, 7) == pytest.approx(2 - 1.5)
+    assert [gdfq.step_gradient(v, 0.5, 3, 0, 7) for v in (9.0, -9.0)] == [4, -3]
+    assert gdfq.asymmetric_grid(-1.0, 2.0, 2) == (1.0, 1)
+    # Mean 2 against 1, variance 1 against 3: 1 + 4; the second layer matches.
+    layers = [[([1.0, 3.0], 1.0, 3.0)], [([0.0, 2.0], 1.0, 1.0)]]
+    assert gdfq.batch_norm_statistics(layers) == pytest.approx(5 / 2)
+
+
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_a_signed_grid_is_symmetric_and_an_unsigned_one_has_every_level(bits):
     low, high = grid(bits, signed=True)
