@@ -12,6 +12,7 @@ import onnx
 from onnx import numpy_helper
 
 from cake_edge.errors import ArtifactError, NumericsError
+from exporters.model_file import check_image_input, read_model
 from exporters.runtimes.ort import open_inference_session, session_options
 
 __all__ = ["float_tensors", "prepare", "read_float_model"]
@@ -23,17 +24,12 @@ def read_float_model(path: Path) -> onnx.ModelProto:
     """Reads an ONNX file that is to be quantized.
 
     Raises:
-        ArtifactError: it is missing, not ONNX, or quantized already.
+        ArtifactError: it is missing, not ONNX, quantized already, or takes something else than
+            images of one size; or its weights lie where they must not.
         NumericsError: a weight is NaN or infinite.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist or is not a file; name an ONNX file")
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf keeps its own error to itself
-        reason = str(error).strip().partition("\n")[0]
-        raise ArtifactError(f"{path} is not a readable ONNX model: {reason}") from error
+    model = read_model(path)
+    check_image_input(model, str(path))
     found = Counter(
         node.op_type
         for node in model.graph.node

@@ -340,6 +340,46 @@ def test_a_file_with_nothing_to_quantize_is_refused(card, images, tmp_path):
         quantize(tmp_path / "flat.onnx", tmp_path / "int8.onnx", images)
 
 
+def test_a_channel_that_is_always_zero_does_no_harm(float_file, images, tmp_path):
+    # All channels of one layer, so that a whole tensor has no range.
+    model = onnx.load(float_file)
+    dead = next(node for node in model.graph.node if node.op_type == "Conv")
+    for name, value in ((dead.input[1], 0.0), (dead.input[2], -1.0)):
+        constant = next(one for one in model.graph.initializer if one.name == name)
+        values = np.full(list(constant.dims), value, np.float32)
+        constant.CopyFrom(onnx.numpy_helper.from_array(values, name))
+    path = tmp_path / "dead.onnx"
+    onnx.save(model, path)
+    for target in ("ort-x86", "tensorrt"):
+        out = tmp_path / f"{target}.onnx"
+        config = QuantizeConfig(latency_seconds=0)
+        quantize(path, out, images, target=target, config=config)
+        assert np.isfinite(logits(out, images)).all()
+        np.testing.assert_allclose(logits(out, images), logits(path, images), atol=0.2)
+
+
+def test_images_of_any_size_are_refused_before_any_work(float_file, images, tmp_path):
+    model = onnx.load(float_file)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    path = tmp_path / "dynamic.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ArtifactError, match=r"dynamic\.onnx takes images of shape .*height"):
+        quantize(path, tmp_path / "q.onnx", images)
+
+
+def test_weights_that_lie_elsewhere_are_refused(float_file, images, tmp_path):
+    model = onnx.load(float_file)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    path = inside / "model.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=256)
+    quantize(path, tmp_path / "q.onnx", images, config=QuantizeConfig(latency_seconds=0))
+    (inside / "weights.bin").rename(tmp_path / "weights.bin")
+    with pytest.raises(ArtifactError, match=r"weights\.bin"):
+        quantize(path, tmp_path / "again.onnx", images)
+    assert not (tmp_path / "again.onnx").exists()
+
+
 def test_an_int8_file_is_not_quantized_again(done, images, tmp_path):
     _, out = done
     with pytest.raises(ArtifactError, match="quantized already"):
