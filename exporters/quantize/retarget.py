@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
@@ -43,6 +44,7 @@ __all__ = ["RetargetReport", "retarget"]
 SCALE = "_scale"
 # A grid counts as the same up to the rounding of its step.
 SAME = 1 + 1e-6
+LARGEST_BIAS = 2.0**30
 MEASURED = ("parity", "coverage", "methods", "divergence", "sensitivity", "checked_images")
 """Of a file's account of its quantization, what holds for the dialect it was measured in."""
 FOREIGN = "unknown"
@@ -218,6 +220,7 @@ def _keep_integers(
 
     Where the new grid is as coarse as the old one or finer, the old integers fit, and rounding
     again could only lose. Where it is coarser (a bit less, or a bias that asks for it) it stays.
+    Channels of zeros get a step of 1 from the quantizer, which is too coarse for their bias.
     """
     constants = {tensor.name: tensor for tensor in written.graph.initializer}
     now = stored_weights(written)
@@ -225,7 +228,7 @@ def _keep_integers(
         old = before.get(weight.name)
         if old is None or not _comparable(weight, old):
             continue
-        fits = weight.scales <= old.scales * SAME
+        fits = (weight.scales <= old.scales * SAME) | _idle(old)
         integers = np.where(weight.along(fits), old.integers, weight.integers)
         scales = np.where(fits, old.scales, weight.scales)
         for name, values in ((weight.stored, integers), (weight.scale, scales)):
@@ -247,6 +250,13 @@ def _comparable(weight: Weight, old: Weight) -> bool:
     )
 
 
+def _idle(weight: Weight) -> npt.NDArray[np.bool_]:
+    """Whether all integers of a channel are 0; of the shape of the scales."""
+    others = tuple(axis for axis in range(weight.integers.ndim) if axis != weight.axis)
+    used = weight.integers.any(axis=others if weight.scales.size > 1 else None)
+    return np.asarray(~used).reshape(weight.scales.shape)
+
+
 def _round_biases(written: onnx.ModelProto, plain: onnx.ModelProto) -> None:
     """Rounds int32 biases for the scales that their weights have by now, in place."""
     constants = {tensor.name: tensor for tensor in written.graph.initializer}
@@ -254,21 +264,23 @@ def _round_biases(written: onnx.ModelProto, plain: onnx.ModelProto) -> None:
         node.output[0]: node for node in written.graph.node if node.op_type == "DequantizeLinear"
     }
     floats = {tensor.name: tensor for tensor in plain.graph.initializer}
-    biases = stored_weights(written)
+    stored = stored_weights(written)
     for node in written.graph.node:
-        reads = [sources.get(name) for name in node.input]
-        if len(reads) != 3 or None in reads or node.input[2] not in biases:
+        if len(node.input) != 3 or not {*node.input[1:]} <= stored.keys():
             continue
-        bias = biases[node.input[2]]
-        steps = [numpy_helper.to_array(constants[each.input[1]]) for each in reads[:2] if each]
-        scales = (steps[0] * steps[1]).astype(np.float32).reshape(bias.scales.shape)
-        if bias.integers.dtype != np.int32 or np.array_equal(scales, bias.scales):
+        weight, bias = (stored[name] for name in node.input[1:])
+        if node.input[0] not in sources or bias.integers.dtype != np.int32:
             continue
+        step = numpy_helper.to_array(constants[sources[node.input[0]].input[1]])
         values = numpy_helper.to_array(floats[bias.name]).astype(np.float64)
+        least = (np.abs(values) / (step * LARGEST_BIAS)).astype(np.float32)
+        grown = _idle(weight) & (weight.scales < least.reshape(-1))
+        steps = np.where(grown, least.reshape(-1), weight.scales)
+        scales = (step * steps).astype(np.float32).reshape(bias.scales.shape)
         ends = np.iinfo(np.int32)
         whole = np.clip(np.round(values / scales), ends.min, ends.max).astype(np.int32)
-        constants[bias.stored].CopyFrom(numpy_helper.from_array(whole, bias.stored))
-        constants[bias.scale].CopyFrom(numpy_helper.from_array(scales, bias.scale))
+        for name, array in ((weight.scale, steps), (bias.stored, whole), (bias.scale, scales)):
+            constants[name].CopyFrom(numpy_helper.from_array(array, name))
 
 
 def _new_card(
