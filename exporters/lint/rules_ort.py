@@ -14,16 +14,22 @@ from onnx import NodeProto, TensorProto
 
 from cake_edge.errors import ArtifactError
 from exporters.lint.finding import Rule
-from exporters.lint.graph import Graph, label
-from exporters.lint.rules_common import QUANTIZE, RETARGET, WITH_STATIC_RANGES, useless_scales
-from exporters.lint.rules_tensorrt import dynamic_sizes, weight_axes
+from exporters.lint.graph import WEIGHTED, Graph, label
+from exporters.lint.rules_common import (
+    QUANTIZE,
+    RETARGET,
+    WEIGHT_ONLY,
+    dynamic_sizes,
+    narrow_weights,
+    useless_scales,
+    weight_axes,
+)
 from exporters.runtimes.ort import open_inference_session, session_options
 
 __all__ = ["RULES"]
 
 X86 = ("ort-x86", "ort-x86-novnni")
 STATIC = (*X86, "ort-arm")
-WEIGHT_ONLY = ("ort-w8", "ort-w4")
 # Operators, besides those with weights, that have an integer kernel.
 INTEGER_FORMS = frozenset(
     {"Add", "Mul", "Sigmoid", "LeakyRelu", "Softmax", "AveragePool", "GlobalAveragePool", "Concat"}
@@ -93,6 +99,11 @@ def _stored_weights(graph: Graph) -> list[tuple[NodeProto, NodeProto]]:
     """Operators with weights, and the DequantizeLinear of each."""
     pairs = ((node, graph.dequantized(node, 1)) for node in graph.weighted())
     return [(node, stored) for node, stored in pairs if stored is not None]
+
+
+def four_bits(graph: Graph) -> list[str]:
+    """Operators of quantized activations with weights of 4 bits."""
+    return narrow_weights(graph, *WEIGHTED)
 
 
 def kept_activations(graph: Graph) -> list[str]:
@@ -191,9 +202,18 @@ def _is_island(graph: Graph, node: NodeProto) -> bool:
     if any(name in graph.constants for name in node.input):
         return False  # what is added or multiplied is float, and meant to be
     taken = [graph.dequantized(node, index) is not None for index in range(len(node.input))]
-    reader = graph.only_reader(node)
-    given = reader is not None and reader.op_type == "QuantizeLinear"
+    given = _gives_quantized(graph, node)
     return any([*taken, given]) and not all([*taken, given])
+
+
+def _gives_quantized(graph: Graph, node: NodeProto) -> bool:
+    """Whether QuantizeLinear alone reads a node, directly or behind what it makes redundant."""
+    reader = graph.only_reader(node)
+    if reader is not None and reader.op_type in ("Relu", "Clip"):
+        behind = graph.only_reader(reader)
+        quantized = behind is not None and behind.op_type == "QuantizeLinear"
+        return behind is not None and quantized and _swallows(graph, behind, reader)
+    return reader is not None and reader.op_type == "QuantizeLinear"
 
 
 def half_precision(graph: Graph) -> list[str]:
@@ -261,6 +281,15 @@ RULES = (
         remedy=QUANTIZE,
     ),
     Rule(
+        name="int4-weights",
+        severity="float",
+        targets=STATIC,
+        find=four_bits,
+        reason="weights have 4 bits, for which there is no integer kernel: they are widened, and "
+        "the operator is smaller in the file and no faster",
+        remedy=QUANTIZE + ", with weights of 8 bits where speed counts",
+    ),
+    Rule(
         name="weight-axis",
         severity="float",
         targets=STATIC,
@@ -318,7 +347,7 @@ RULES = (
     Rule(
         name="scale",
         severity="note",
-        targets=WITH_STATIC_RANGES[:3],
+        targets=STATIC,
         find=useless_scales,
         reason="a scale is zero, negative or not finite (the tensor had no range); what is divided "
         "by it is NaN or one of two levels",

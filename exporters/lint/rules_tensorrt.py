@@ -11,8 +11,15 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from exporters.lint.finding import Rule
-from exporters.lint.graph import STANDARD, Graph, attribute, is_integer_operator, label
-from exporters.lint.rules_common import QUANTIZE, RETARGET, useless_scales
+from exporters.lint.graph import STANDARD, Graph, is_integer_operator, label
+from exporters.lint.rules_common import (
+    QUANTIZE,
+    RETARGET,
+    dynamic_sizes,
+    narrow_weights,
+    useless_scales,
+    weight_axes,
+)
 from exporters.lint.tensorrt_operators import NEWEST_OPSET, UNKNOWN_OPERATORS
 from exporters.model_file import default_opset
 
@@ -63,6 +70,11 @@ def other_types(graph: Graph) -> list[str]:
     return [label(node) for node in graph.quantizers() if graph.integer_type(node) not in known]
 
 
+def narrow_convolutions(graph: Graph) -> list[str]:
+    """Convolutions of quantized activations with weights of 4 bits."""
+    return narrow_weights(graph, "Conv", "ConvTranspose")
+
+
 def integer_operators(graph: Graph) -> list[str]:
     """QLinearConv, ConvInteger and their like."""
     return [f"{label(node)} ({node.op_type})" for node in _foreign(graph) if _integer(node)]
@@ -96,47 +108,10 @@ def _foreign(graph: Graph) -> list[NodeProto]:
     return [node for node in graph.every_node() if (node.domain, node.op_type) not in own]
 
 
-def dynamic_sizes(graph: Graph) -> list[str]:
-    """Inputs with a dynamic axis other than the first."""
-    found = []
-    for port in graph.inputs:
-        dims = port.type.tensor_type.shape.dim
-        shape = [dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?")
-                 for dim in dims]  # fmt: skip
-        if not all(isinstance(size, int) for size in shape[1:]):
-            found.append(f"{port.name} [{', '.join(map(str, shape))}]")
-    return found
-
-
 def newer_opset(graph: Graph) -> list[str]:
     """The model, where its operators are newer than the parser's documentation."""
     version = default_opset(graph.model)
     return [f"opset {version}"] if version > NEWEST_OPSET else []
-
-
-def weight_axes(graph: Graph) -> list[str]:
-    """Operators whose weights have a scale along another axis than that of their outputs."""
-    found = []
-    for node in graph.weighted():
-        stored = graph.dequantized(node, 1)
-        scale = graph.scale(stored) if stored is not None else None
-        if stored is None or scale is None or scale.size == 1 or attribute(stored, "block_size", 0):
-            continue
-        rank = (
-            len(graph.constants[stored.input[0]].dims) if stored.input[0] in graph.constants else 0
-        )
-        axis = int(attribute(stored, "axis", 1))
-        if rank and axis % rank != _output_axis(node, rank):
-            found.append(label(node))
-    return found
-
-
-def _output_axis(node: NodeProto, rank: int) -> int:
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "Gemm":
-        return 0 if attribute(node, "transB", 0) else 1
-    return 1 if node.op_type == "ConvTranspose" else rank - 1
 
 
 def before_activations(graph: Graph) -> list[str]:
@@ -251,6 +226,15 @@ RULES = (
         reason="TensorRT quantizes to int8 (weights also to int4, and newer GPUs to fp8), not to "
         "this type",
         remedy=QUANTIZE,
+    ),
+    Rule(
+        name="int4-convolution",
+        severity="rejected",
+        targets=FAMILY,
+        find=narrow_convolutions,
+        reason="a convolution has weights of 4 bits and activations of 8, which TensorRT's builder "
+        "does not take; it widens such weights for matrix products alone",
+        remedy=QUANTIZE + ", with weights of 8 bits",
     ),
     Rule(
         name="integer-operator",

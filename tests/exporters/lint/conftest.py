@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from exporters.tensorrt import CompileResult, compile_onnx
 
+# The type that onnx reads INT4 as.
+FOUR_BITS = helper.tensor_dtype_to_np_dtype(TensorProto.INT4)
 IMAGE = ("batch", 3, 16, 16)
 
 
@@ -60,6 +62,7 @@ class Parts:
         largest: int = 127,
     ) -> str:
         """A stored weight and its DQ; no axis is one scale for all of it."""
+        largest = 7 if kind == FOUR_BITS else largest
         lowest = 0 if kind == np.uint8 else -largest
         values = self.random.integers(lowest, largest + 1, shape)
         scales = np.asarray(0.01) if axis is None else np.linspace(0.01, 0.02, shape[axis])
@@ -110,6 +113,12 @@ class Parts:
 def parts() -> Parts:
     """An empty graph to add to."""
     return Parts()
+
+
+@pytest.fixture
+def four_bits() -> np.dtype[Any]:
+    """The type of 4-bit weights."""
+    return FOUR_BITS
 
 
 @pytest.fixture

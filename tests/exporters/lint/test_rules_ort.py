@@ -117,6 +117,35 @@ def test_an_output_that_two_read_keeps_the_convolution_float(parts: Any, saved: 
     assert left_float(model, saved)
 
 
+@pytest.mark.parametrize("operator", ["Conv", "MatMul"])
+def test_weights_of_four_bits_are_computed_in_float(
+    parts: Any, saved: Saved, four_bits: Any, operator: str
+) -> None:
+    source = parts.quantized("x", "act", **UNSIGNED)
+    if operator == "Conv":
+        result = parts.conv(source, parts.weight((8, 3, 3, 3), "w", kind=four_bits))
+    else:
+        result = parts.node(operator, source, parts.weight((16, 8), "w", axis=1, kind=four_bits))
+    shape = ("batch", 3, 16, 16) if operator == "Conv" else ("batch", 16)
+    model = parts.model(parts.quantized(result, "end", **UNSIGNED), shape=shape, opset=21)
+    assert rules(model) == {"int4-weights": "float"}
+    assert coverage(saved(model))["float"] == {operator: 1}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_where_weights_alone_are_packed_float_ones_are_found(parts: Any, bits: int) -> None:
+    left = parts.constant("w", parts.random.standard_normal((32, 32)))
+    stored = parts.constant("p", parts.random.integers(0, 255, (8, 1, 4 * bits)), np.uint8)
+    packed = parts.node(
+        "MatMulNBits", parts.node("MatMul", "x", left), stored,
+        parts.constant("s", np.full(8, 0.05)),
+        domain="com.microsoft", K=32, N=8, bits=bits, block_size=32,
+    )  # fmt: skip
+    model = parts.model(packed, shape=("batch", 16, 32), domains=("com.microsoft",))
+    found = [(each.rule, each.nodes) for each in lint(model, f"ort-w{bits}")]
+    assert found == [("float-weights", ("matmul",))]
+
+
 @pytest.mark.parametrize(("scale", "right"), [(5e-4, True), (6e-3, False)])
 def test_a_product_takes_a_bias_of_another_scale_wrongly(
     parts: Any, saved: Saved, scale: float, right: bool
@@ -172,6 +201,18 @@ def test_a_sum_with_a_float_side_is_an_island(
     result = parts.node("Add", *sides)
     model = parts.model(parts.quantized(result, "end", **UNSIGNED) if output else result)
     assert rules(model) == ({} if integer else {"float-island": "slow"})
+    assert ("QLinearAdd" in coverage(saved(model))["operators"]) == integer
+
+
+@pytest.mark.parametrize(("zero", "integer"), [(0, True), (128, False)])
+def test_a_sum_behind_a_redundant_relu_is_none(
+    parts: Any, saved: Saved, zero: int, integer: bool
+) -> None:
+    other = parts.quantized(parts.node("Neg", "x"), "right", **UNSIGNED)
+    result = parts.node("Add", parts.quantized("x", "left", **UNSIGNED), other)
+    end = parts.quantized(parts.node("Relu", result), "end", kind=np.uint8, zero=zero)
+    model = parts.model(end)
+    assert ("float-island" not in rules(model)) == integer
     assert ("QLinearAdd" in coverage(saved(model))["operators"]) == integer
 
 

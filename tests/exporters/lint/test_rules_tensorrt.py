@@ -151,6 +151,23 @@ def test_the_mended_network_passes_both_and_runs_in_int8(parts: Any, compiled: C
     assert result.engine_bytes > 0
 
 
+def test_four_bits_are_for_products_and_not_for_convolutions(
+    parts: Any, compiled: Compiled, four_bits: Any
+) -> None:
+    model = network(parts, weight={"kind": four_bits}, opset=21)
+    assert rules(model) == {"int4-convolution": "rejected"}
+    result = compiled(model)
+    assert (result.ok, result.stage) == (False, "build")
+    product = type(parts)()
+    weight = product.weight((16, 8), "w", axis=1, kind=four_bits)
+    result_name = product.node("MatMul", product.quantized("x", "act"), weight)
+    model = product.model(result_name, shape=("batch", 16), opset=21)
+    assert rules(model) == {}
+    built = compiled(model)
+    assert built.coverage is not None
+    assert built.coverage["left_float"] == []
+
+
 @pytest.mark.parametrize("stated", [True, False])
 def test_unsigned_bytes_are_taken_for_signed_ones(
     parts: Any, compiled: Compiled, stated: bool
