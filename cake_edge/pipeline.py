@@ -37,7 +37,7 @@ from exporters.artifact import ModelCard
 from exporters.latency.environment import latency_environment, load_average
 from exporters.latency.harness import measure, paired_ratio, random_images
 from exporters.onnx_export import export_onnx
-from exporters.quantize import quantize
+from exporters.quantize import QuantizeConfig, quantize
 from exporters.report import build_report, write_report
 from exporters.runtimes import open_for_accuracy, open_session, read_card, why_not_here
 
@@ -172,13 +172,7 @@ class _Job:
             parameters=teacher.parameters_total,
             manifest={"arguments": dict(teacher.arguments), "versions": versions()},
         )
-
-        def work() -> Mapping[str, Any]:
-            export_onnx(teacher.network, self.teacher_file, card)
-            return {}
-
-        key = {"card": json.loads(card.to_json())}
-        self.run.stage("export-teacher", key, [self.teacher_file], work)
+        self._export("export-teacher", teacher.network, self.teacher_file, card)
 
     def synthesize(self) -> Pool:
         """Makes the pool."""
@@ -235,19 +229,18 @@ class _Job:
             parameters=parameter_count(network),
             manifest={"arguments": dict(about.arguments), "versions": versions()},
         )
+        self._export("export-student", network, self.student_file, card)
 
+    def _export(self, stage: str, network: torch.nn.Module, file: Path, card: ModelCard) -> None:
         def work() -> Mapping[str, Any]:
-            export_onnx(network, self.student_file, card)
+            export_onnx(network, file, card)
             return {}
 
-        key = {"card": json.loads(card.to_json())}
-        self.run.stage("export-student", key, [self.student_file], work)
+        self.run.stage(stage, {"card": json.loads(card.to_json())}, [file], work)
 
     def quantize(self, pool: Pool, target: str) -> Mapping[str, Any]:
         """Writes the student's INT8 file for one target, its ranges taken from the pool."""
-        out, config = self.quantized_file(target), self.recipe.quantize
-        if config.when_slower != "refuse":  # the stage bench times the same two files
-            config = dataclasses.replace(config, latency_seconds=0.0)
+        out, config = self.quantized_file(target), _quantize_config(self.recipe)
 
         def work() -> Mapping[str, Any]:
             self.progress("quantize", 0, 1, target)
@@ -315,15 +308,14 @@ class _Job:
                 images = [random_images(self.teacher.spec.input_size, config)] * len(files)
                 results = measure(sessions, images, config, self.progress)
                 runtime = sessions[0].describe()
+            timed = dict(zip((file.name for file in files), results, strict=True))
+            teacher, student = results[:2]
             return {
-                "latency": {f.name: r.to_dict() for f, r in zip(files, results, strict=True)},
-                "speedup": {
-                    f.name: paired_ratio(results[0], r).to_dict()
-                    for f, r in zip(files, results, strict=True)
-                },
+                "latency": {name: one.to_dict() for name, one in timed.items()},
+                "speedup": {n: paired_ratio(teacher, one).to_dict() for n, one in timed.items()},
                 "over_student_fp32": {
-                    f.name: paired_ratio(results[1], r).to_dict()
-                    for f, r in zip(files[2:], results[2:], strict=True)
+                    name: paired_ratio(student, one).to_dict()
+                    for name, one in list(timed.items())[2:]
                 },
                 "environment": latency_environment(threads=self.threads, load_before=before),
                 "runtime": runtime,
@@ -384,6 +376,18 @@ class _Job:
                 for target, result in quantized.items()
             },
         )  # fmt: skip
+
+
+def _quantize_config(recipe: Recipe) -> QuantizeConfig:
+    """The recipe's own, and what follows from the rest of it."""
+    config, wanted = recipe.quantize, recipe.synthesis
+    if wanted.sampler == "cake-paper" or getattr(wanted.settings, "prior", None) == "gaussian":
+        # Noise that was asked for by name; its pool comes from there.
+        config = dataclasses.replace(config, allow_noise=True)
+    if config.when_slower == "refuse":
+        return config
+    # The stage bench times the same two files.
+    return dataclasses.replace(config, latency_seconds=0.0)
 
 
 def _fingerprint_for_evaluation(data: Path) -> Any:

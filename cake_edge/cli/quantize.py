@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -14,12 +15,17 @@ from cake_edge.cli.options import (
     device_option,
     examples,
     json_option,
-    key_values,
     out_option,
     seed_option,
     threads_option,
     torch_device,
     verbosity_options,
+)
+from cake_edge.cli.quantize_options import (
+    PRIOR_NAMES,
+    quantize_config,
+    quantize_options,
+    targets_said,
 )
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.errors import ArtifactError, UsageMistake
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
     from cake_edge.spec import ImageSpec
     from cake_edge.teachers.config import TeacherConfig
     from exporters.artifact import ModelCard
+    from exporters.report.schema import Quantize
 
     # Called several times; gives the same images each time.
     Images = Callable[[], Iterator[npt.NDArray[np.float32]]]
@@ -42,40 +49,37 @@ __all__ = ["command"]
 
 BATCH = 32
 """Images handed over at once."""
+DEFAULT_PRIOR = PRIOR_NAMES[0]
+WIDTH = 96
 
 
 @click.command(
     "quantize",
-    epilog=examples(
+    epilog=targets_said()
+    + "\n\n"
+    + examples(
         "cake-edge quantize student.fp32.onnx --pool pool --out student.int8.onnx",
-        "cake-edge quantize student.fp32.onnx --target ort-x86 --out student.int8.onnx",
-        "cake-edge quantize student.fp32.onnx --teacher embedded --set images=256 \\",
-        "    --set max_agreement_drop=0.02 --out student.int8.onnx",
+        "cake-edge quantize student.fp32.onnx --target tensorrt --out student.trt.onnx",
+        "cake-edge quantize student.fp32.onnx --pool pool --effort full \\",
+        "    --max-agreement-drop 1% --target-size 2MB --out student.int8.onnx",
     ),
 )
 @click.argument("model", metavar="MODEL.onnx", type=click.Path(path_type=Path))
-@click.option(
-    "--pool",
-    type=click.Path(path_type=Path),
-    help="Pool to find ranges on; without it, structured images are made for the purpose.",
-)
-@teacher_options(required=False)
+@out_option("ONNX file to write; it must not exist.")
 @click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
     default="ort-x86",
     show_default=True,
-    help="What the file is for.",
+    help="What the file is for; a line on each stands below.",
 )
 @click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
-    help="A setting of the quantizer, as in [quantize] of a recipe; may be repeated.",
+    "--pool",
+    type=click.Path(path_type=Path),
+    help="Pool to find ranges on; without it, structured images are made for the purpose.",
 )
-@out_option("ONNX file to write; it must not exist.")
+@quantize_options
+@teacher_options(required=False)
 @seed_option
 @device_option
 @threads_option
@@ -83,47 +87,76 @@ BATCH = 32
 @verbosity_options
 def command(
     model: Path,
-    pool: Path | None,
-    teacher: TeacherConfig | None,
-    target: str,
-    settings: dict[str, Any],
     out: Path,
+    target: str,
+    pool: Path | None,
+    prior: str | None,
+    settings: dict[str, Any],
+    teacher: TeacherConfig | None,
     seed: int,
     device: str,
     threads: int,
     as_json: bool,
+    **flags: Any,
 ) -> None:
-    """Writes MODEL.onnx with 8-bit weights and activations; ranges come from synthetic images.
+    """Writes MODEL.onnx with 8-bit weights and activations, and says whether to ship it.
 
-    The images are those of --pool; or structured ones made for the purpose, which --teacher
-    pushes towards its classes. No data is read.
+    No data is needed: ranges come from synthetic images, those of --pool, or structured ones made
+    for the purpose, which --teacher pushes towards its classes. Every fourth is kept apart; on
+    them INT8 is compared with float, and both are timed in turns where the target runs on this
+    machine. A file that is slower, or over its budget, is not written.
     """
     if pool is not None and teacher is not None:
         raise click.UsageError("give one of the two: the images of --pool, or a --teacher")
+    if pool is not None and prior is not None:
+        raise click.UsageError("--prior says which images to make; with --pool none are made")
+    config = quantize_config(flags, settings, prior=prior)
     refuse_existing(out)
-    from cake_edge.settings import settings_from_dict
-    from exporters.quantize import QuantizeConfig, quantize
+    from exporters.quantize import quantize
 
-    config = settings_from_dict(QuantizeConfig, settings, "--set ")
     where = torch_device(device, threads)
     spec = _card(model).spec
     if pool is not None:
         images = _from_pool(pool, spec, config.images)
     elif teacher is not None:
-        images = _from_teacher(teacher, spec, config.images, seed, where)
+        images = _from_teacher(teacher, spec, config.images, seed, where, prior or DEFAULT_PRIOR)
     else:
-        images = _from_prior(spec, config.images, seed)
+        images = _from_prior(spec, config.images, seed, prior or DEFAULT_PRIOR)
     report = quantize(model, out, images, target=target, config=config)
+    result = {
+        **report.to_dict(),
+        **about(out, _card(out)),
+        "float": {"path": str(model), "bytes": model.stat().st_size},
+    }
+    emit(result, as_json, lambda: _show(result))
 
-    def text() -> None:
-        same, share = report.parity.top1_agreement, report.bytes / model.stat().st_size
-        click.echo(f"{out}: {report.bytes / 1e6:.2f} MB, {share:.0%} of {model.name}")
-        click.echo(
-            f"names the class of the float model on {same:.1%} of {report.checked_images} images "
-            f"kept apart; ranges from {report.calibration_images} others"
-        )
 
-    emit({**report.to_dict(), **about(out, _card(out))}, as_json, text)
+def _show(result: dict[str, Any]) -> None:
+    """Prints what was made, what speaks for and against it, and which file to ship."""
+    from exporters.report.int8 import int8_advice, int8_facts
+    from exporters.report.words import size
+
+    before = result["float"]
+    share = result["bytes"] / before["bytes"]
+    click.echo(
+        f"{result['path']}: {result['precision'].upper()} for {result['target']}, "
+        f"{size(result['bytes'])}, "
+        f"{share:.0%} of {before['path']}"
+    )
+    facts = dict(int8_facts(cast("Quantize", result)))
+    ship = facts.pop("Ship")
+    for name, value in facts.items():
+        click.echo(_wrapped(f"{name}: {value}"))
+    for line in int8_advice(cast("Quantize", result)):
+        click.echo(_wrapped(f"Note: {line}"))
+    ship = ship.replace("the FP32 file", before["path"]).replace("this file", result["path"])
+    click.echo(f"Ship {ship}")
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(
+        line, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
 
 
 def _card(path: Path) -> ModelCard:
@@ -132,15 +165,15 @@ def _card(path: Path) -> ModelCard:
     Raises:
         ArtifactError: it is not one of ours.
     """
-    from exporters.runtimes import open_session
+    from exporters.runtimes import read_card
 
-    with open_session(path) as session:
-        if session.card is None:
-            raise ArtifactError(
-                f"{path} carries no cake_edge metadata, so its input space is not known; "
-                "give a file that export wrote"
-            )
-        return session.card
+    card = read_card(path)
+    if card is None:
+        raise ArtifactError(
+            f"{path} carries no cake_edge metadata, so its input space is not known; "
+            "give a file that export wrote"
+        )
+    return card
 
 
 def _from_pool(path: Path, spec: ImageSpec, most: int) -> Images:
@@ -153,24 +186,24 @@ def _from_pool(path: Path, spec: ImageSpec, most: int) -> Images:
 
 
 def _from_teacher(
-    config: TeacherConfig, spec: ImageSpec, count: int, seed: int, device: torch.device
+    config: TeacherConfig, spec: ImageSpec, count: int, seed: int, device: torch.device, prior: str
 ) -> Images:
     from cake_edge.samplers import CakeConfig
     from cake_edge.teachers import load_teacher
 
     teacher = load_teacher(config, device=device, seed=seed)
     _require_same_space(f"the teacher {config.reference}", teacher.spec, spec)
-    sampler = CakeConfig(images_per_shard=BATCH, batch=BATCH, half=False)
+    sampler = CakeConfig(prior=prior, images_per_shard=BATCH, batch=BATCH, half=False)
     maker = sampler.build(teacher, count=count, seed=seed)
     shards = [maker.shard(index).images.cpu().numpy() for index in range(-(-count // BATCH))]
     return lambda: iter(shards)
 
 
-def _from_prior(spec: ImageSpec, count: int, seed: int) -> Images:
-    from cake_edge.priors import structured
+def _from_prior(spec: ImageSpec, count: int, seed: int, prior: str) -> Images:
+    from cake_edge.priors import PRIORS
     from cake_edge.seeding import generator
 
-    drawn = structured(count, spec, generator(seed, "quantize"))
+    drawn = PRIORS[prior](count, spec, generator(seed, "quantize"))
     return lambda: (part.numpy() for part in drawn.split(BATCH))
 
 

@@ -1,4 +1,4 @@
-"""INT8 for each target: what a file costs, what it gains, and whether to ship it."""
+"""The quantized file for each target: what a file costs, what it gains, and whether to ship it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def int8_facts(about: Quantize) -> Rows:
         rows.append(("Same class as FP32", _agreement(about, long=True)))
     rows.append(("Speed", _speed_said(about)))
     calibration = about.get("calibration_images")
-    if calibration is not None:
+    if about.get("ranges") == "none":
+        rows.append(("Ranges", "none: activations stay float, only weights are rounded"))
+    elif calibration is not None:
         by = f", {about['ranges']}" if "ranges" in about else ""
         rows.append(("Ranges from", f"{words.count(calibration)} synthetic images{by}"))
     coverage = about.get("coverage", {})
@@ -113,10 +115,13 @@ def _verdict(about: Quantize) -> str:
     if verdict is None:
         return words.UNKNOWN
     if verdict == "float":
-        return "the FP32 file: INT8 is slower here"
-    if _speed(about) is None:
-        return "the INT8 file, once it is timed on its target"
-    return "the INT8 file"
+        return "the FP32 file: this one is slower here"
+    if _speed(about) is not None:
+        return "this file"
+    here = about.get("coverage", {}).get("profiled", True)
+    return (
+        "this file; its speed was not measured" if here else "this file, once timed on its target"
+    )
 
 
 def _by_reason(about: Quantize) -> Mapping[str, list[str]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOR_ACCURACY",
+    "FOUR_BITS",
     "NOT_FUSED",
     "NOT_WRITTEN",
     "OUTPUT",
@@ -25,10 +26,13 @@ __all__ = [
 FOR_ACCURACY = "left in float for accuracy"
 PRODUCT = "a product of two activations"
 WEIGHTS_ALONE = "only its weights are quantized"
+FOUR_BITS = "its weights have 4 bits, and are widened"
 NOT_WRITTEN = "the file does not quantize it"
 OUTPUT = "its output is not quantized"
 NOT_FUSED = "the runtime has no integer form for it here"
 
+INT4 = (21, 22)
+"""UINT4 and INT4 in `onnx.TensorProto.DataType`."""
 RENAMED = re.compile(r"(_nchwc|_token_\d+)+$")
 """What ONNX Runtime adds to the name of a node, or of the tensor that a node writes."""
 
@@ -40,7 +44,7 @@ class Written:
         """Indexes `model`; `weighted` names the operators that have weights."""
         graph = model.graph
         self._weighted = weighted
-        self._constants = {weight.name for weight in graph.initializer}
+        self._constants = {weight.name: weight.data_type for weight in graph.initializer}
         self._nodes = {node.name: node for node in graph.node if node.op_type in weighted}
         self._producers = {name: node for node in graph.node for name in node.output}
         self._readers: dict[str, list[str]] = {}
@@ -76,11 +80,13 @@ class Written:
 
     def _reason(self, node: onnx.NodeProto) -> str:
         data, weights = (self._quantized(name) for name in node.input[:2])
-        product = not self._constant(node.input[1])
+        kind = self._constant(node.input[1])
         if not weights or not data:
-            if product:
+            if kind is None:
                 return PRODUCT
             return WEIGHTS_ALONE if weights else NOT_WRITTEN
+        if kind in INT4:
+            return FOUR_BITS
         read_by = [kind for name in node.output for kind in self._readers.get(name, [])]
         if not self._outputs.isdisjoint(node.output) or set(read_by) - {"QuantizeLinear"}:
             return OUTPUT
@@ -90,8 +96,9 @@ class Written:
         node = self._producers.get(name)
         return node is not None and node.op_type == "DequantizeLinear"
 
-    def _constant(self, name: str) -> bool:
+    def _constant(self, name: str) -> int | None:
+        """The type of the constant behind a name, where there is one."""
         node = self._producers.get(name)
         if node is not None and node.op_type == "DequantizeLinear":
             return self._constant(node.input[0])
-        return name in self._constants
+        return self._constants.get(name)

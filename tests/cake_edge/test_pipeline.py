@@ -1,8 +1,104 @@
-import numpy as np
+import dataclasses
+import json
 
-from cake_edge.pipeline import demo_recipe, pool_images
+import numpy as np
+import pytest
+import torch
+
+from cake_edge.checkpoint import Checkpoint, save_checkpoint
+from cake_edge.distill import DistillConfig
+from cake_edge.pipeline import demo_recipe, pool_images, run_recipe
 from cake_edge.pool import synthesize
+from cake_edge.recipe import EvaluationConfig, Recipe, SynthesisConfig
 from cake_edge.samplers import CakeConfig
+from cake_edge.students import StudentConfig
+from cake_edge.teachers.config import TeacherConfig
+from exporters.latency.harness import LatencyConfig
+from exporters.quantize import QuantizeConfig
+
+FOREIGN = ("tensorrt", "tensorrt-fp16")
+
+
+@pytest.fixture(scope="module")
+def tiny(make_teacher, small_spec, tmp_path_factory):
+    """A recipe of seconds: an untrained teacher, noise as its pool, files for three targets."""
+    folder = tmp_path_factory.mktemp("tiny")
+    teacher = make_teacher()
+    about = Checkpoint(architecture="test_resnet", spec=small_spec)
+    save_checkpoint(folder / "teacher.safetensors", teacher.network, about)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (8, 16, 16), dtype=np.uint8)
+    np.savez(folder / "photos.npz", images=images, labels=np.arange(8) % 4)
+    settings = CakeConfig(
+        prior="gaussian", steps=2, snapshots=1, oversample=1, images_per_shard=32, batch=32
+    )
+    return Recipe(
+        name="tiny",
+        teacher=TeacherConfig(reference=str(folder / "teacher.safetensors")),
+        synthesis=SynthesisConfig(sampler="cake", count=32, settings=settings),
+        student=StudentConfig(
+            name="resnet10t", arguments={"channels": [4, 4, 8, 8], "stem_width": 4}
+        ),
+        distill=DistillConfig(steps=2, batch=4),
+        quantize=QuantizeConfig(images=32),
+        targets=("ort-x86", *FOREIGN),
+        evaluation=EvaluationConfig(data=str(folder / "photos.npz")),
+        bench=LatencyConfig(min_seconds=0.05, min_count=5, warmup_seconds=0.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """That recipe's folder and report."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    return out, run_recipe(tiny, out, device=torch.device("cpu"))
+
+
+def test_files_for_other_machines_are_evaluated_and_not_timed(run):
+    out, report = run
+    teacher, student, here, *others = report["models"]
+    assert [model["target"] for model in others] == list(FOREIGN)
+    for model in (teacher, student, here):
+        assert (model["emulated"], model["why_not_timed"]) == (False, None)
+        assert model["latency_ms"]["p50"] > 0
+    for model in others:
+        assert model["n"] == 8
+        assert model["emulated"] is True
+        assert (model["latency_ms"], model["speedup"]) == (None, None)
+        assert model["why_not_timed"].endswith("does not run on this machine")
+        assert (out / model["path"]).name == f"student.int8.{model['target']}.onnx"
+
+
+def test_the_report_says_of_each_target_what_it_is_worth(run):
+    out, report = run
+    assert list(report["quantize"]) == ["ort-x86", *FOREIGN]
+    here = report["quantize"]["ort-x86"]
+    assert here["speed"] == {k: here["over_student_fp32"][k] for k in ("estimate", "low", "high")}
+    assert here["verdict"] == ("float" if here["speed"]["high"] < 1 else "quantized")
+    assert here["coverage"]["profiled"] is True
+    for target in FOREIGN:
+        about = report["quantize"][target]
+        assert about["speed"] is None
+        assert about["verdict"] == "quantized"
+        assert f"{target} does not run on this machine" in about["advice"][0]
+    for page in ("report.md", "report.html"):
+        assert "INT8 for each target" in (out / page).read_text(encoding="utf-8")
+
+
+def test_a_pair_is_timed_once_and_by_the_bench(run):
+    out, _ = run
+    stage = json.loads((out / "stages" / "quantize-ort-x86.json").read_text(encoding="utf-8"))
+    assert stage["result"]["speed"] is None
+
+
+def test_another_target_leaves_everything_else_as_it_is(tiny, run):
+    out, before = run
+    fewer = dataclasses.replace(tiny, targets=("ort-x86",))
+    report = run_recipe(fewer, out, device=torch.device("cpu"))
+    made = {stage["name"] for stage in report["stages"] if not stage["skipped"]}
+    assert made == {"evaluate"}, "what is timed is as it was"
+    assert list(report["quantize"]) == ["ort-x86"]
+    assert report["models"][2]["sha256"] == before["models"][2]["sha256"]
 
 
 def test_calibration_takes_as_many_images_from_every_shard_and_of_every_kind(

@@ -23,7 +23,9 @@ QUICK = ("--seconds", "0.05")
 SPEC = ImageSpec(channels=3, height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3, classes=4)
 
 
-def write_model(path: Path, *, role: str | None = "student", height: int | str = 8) -> Path:
+def write_model(
+    path: Path, *, role: str | None = "student", height: int | str = 8, target: str = "any"
+) -> Path:
     """A convolution, a mean over pixels, and four logits."""
     weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
     graph = helper.make_graph(
@@ -40,8 +42,9 @@ def write_model(path: Path, *, role: str | None = "student", height: int | str =
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     if role is not None:
         card = ModelCard(
-            architecture="one_conv", spec=SPEC, role=role, parent="0" * 64, parameters=108
-        )
+            architecture="one_conv", spec=SPEC, role=role, parent="0" * 64, parameters=108,
+            target=target,
+        )  # fmt: skip
         attach_card(model, card)
     onnx.save(model, path)
     return path
@@ -75,6 +78,49 @@ def test_models_are_measured_together_and_compared_with_the_first(
     assert first["latency_ms"]["n_samples"] == second["latency_ms"]["n_samples"] >= 100
     assert found["environment"]["threads"] == 1
     assert found["environment"]["runtime"]["runtime"] == "ort"
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "student.trt.onnx", target="tensorrt")
+
+
+WHY = "made for tensorrt, which does not run on this machine"
+
+
+def test_a_file_for_another_machine_is_listed_and_not_timed(
+    run: Run, run_json: RunJson, teacher: Path, student: Path, foreign: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "latency.json"
+    found = run_json("bench", foreign, teacher, student, "--out", out, *QUICK)
+    other, first, second = found["models"]
+    assert (other["latency_ms"], other["speedup"], other["foreign"]) == (None, None, WHY)
+    assert other["bytes"] == foreign.stat().st_size
+    # The first that was timed is what the others are compared with.
+    assert first["speedup"] is None
+    assert second["speedup"]["estimate"] > 0
+    assert first["foreign"] is second["foreign"] is None
+    saved = json.loads(out.read_text(encoding="utf-8"))["models"]
+    assert ["samples_ms" in model for model in saved] == [False, True, True]
+    shown = run("bench", foreign, student, *QUICK)
+    assert shown.exit_code == 0, shown.output
+    assert f"Note: {foreign} was {WHY}: not timed." in shown.stdout
+
+
+def test_times_of_another_machine_are_taken_by_force_alone(run: Run, foreign: Path) -> None:
+    refused = run("bench", foreign, *QUICK)
+    assert refused.exit_code == 1
+    assert f"{foreign} was {WHY}" in refused.stderr
+    assert "--force" in refused.stderr
+    forced = run("bench", foreign, "--force", *QUICK)
+    assert forced.exit_code == 0, forced.output
+    assert f"Note: {foreign} was {WHY}: the time says nothing of its target." in forced.stdout
+
+
+def test_a_file_can_be_timed_against_itself(run_json: RunJson, student: Path) -> None:
+    first, second = run_json("bench", student, student, *QUICK)["models"]
+    assert first["speedup"] is None
+    assert second["speedup"]["low"] <= second["speedup"]["high"]
 
 
 def test_a_batch_is_counted_in_images(run_json: RunJson, student: Path) -> None:

@@ -96,6 +96,23 @@ def test_against_reports_agreement_and_the_other_model_too(
     assert found["against"]["top1"] > found["top1"]
 
 
+def test_a_file_for_another_machine_is_computed_as_written_and_the_result_says_so(
+    tmp_path: Path, good: Path, data: Path
+) -> None:
+    card = replace(CARD, precision="int8", target="tensorrt")
+    other = write_model(tmp_path / "trt.onnx", np.eye(16)[:, :4], card)
+    found = json.loads(run(other, "--against", good, "--data", data, "--json").stdout)
+    assert found["emulated"] is True
+    assert found["why_emulated"] == "made for tensorrt, which does not run on this machine"
+    assert (found["against"]["emulated"], found["against"]["why_emulated"]) == (False, None)
+    assert found["agreement"] == 100.0
+    shown = run(other, "--against", good, "--data", data).stdout.splitlines()
+    assert shown[-1] == (
+        f"Note: {other} was made for tensorrt, which does not run on this machine: computed in "
+        "float, its values rounded."
+    )
+
+
 def test_a_model_agrees_with_itself(good: Path, data: Path) -> None:
     found = json.loads(run(good, "--against", good, "--data", data, "--json").stdout)
     assert found["agreement"] == 100.0

@@ -30,9 +30,9 @@ def two(report: Any) -> Any:
 def test_each_target_is_a_row_with_what_decides(two: Any) -> None:
     ratio = f"1.79{words.TIMES} [1.77, 1.81]"
     assert int8_table(two).rows == (
-        ("ort-x86", "99.2 %", "121 kB", ratio, "12 of 13", "the INT8 file"),
+        ("ort-x86", "99.2 %", "121 kB", ratio, "12 of 13", "this file"),
         ("tensorrt", "99.2 %", "119 kB", words.UNKNOWN, "13 of 13",
-         "the INT8 file, once it is timed on its target"),
+         "this file, once timed on its target"),
     )  # fmt: skip
 
 
@@ -44,20 +44,37 @@ def test_a_file_in_numbers(report: Any) -> None:
         ("Weighted operators in INT8", "12 of 13"),
         ("In float (its output is not quantized)", "head"),
         ("Done to the model first", "cross-layer, bias"),
-        ("Ship", "the INT8 file"),
+        ("Ship", "this file"),
     ]
 
 
 def test_a_file_that_is_slower_is_not_the_one_to_ship(report: Any) -> None:
     about = report["quantize"]["ort-x86"]
     about["verdict"] = "float"
-    assert dict(int8_facts(about))["Ship"] == "the FP32 file: INT8 is slower here"
+    assert dict(int8_facts(about))["Ship"] == "the FP32 file: this one is slower here"
 
 
 def test_a_target_that_does_not_run_here_says_why_it_was_not_timed(two: Any) -> None:
     found = dict(int8_facts(two["quantize"]["tensorrt"]))
     assert found["Speed"] == "not measured: the target does not run on this machine"
     assert found["Weighted operators in INT8"] == "13 of 13, as the file asks of its target"
+
+
+def test_a_speed_that_nobody_measured_here_is_said(report: Any) -> None:
+    about = report["quantize"]["ort-x86"]
+    about["speed"] = None
+    del about["over_student_fp32"]
+    found = dict(int8_facts(about))
+    assert found["Speed"] == "not measured"
+    assert found["Ship"] == "this file; its speed was not measured"
+
+
+def test_a_file_of_rounded_weights_alone_has_no_ranges(report: Any) -> None:
+    about = report["quantize"]["ort-x86"]
+    about["ranges"] = "none"
+    found = dict(int8_facts(about))
+    assert found["Ranges"] == "none: activations stay float, only weights are rounded"
+    assert "Ranges from" not in found
 
 
 def test_layers_left_in_float_are_named_with_what_they_save_and_many_are_counted(

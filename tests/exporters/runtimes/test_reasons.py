@@ -26,8 +26,8 @@ def q(source: str, out: str) -> list[onnx.NodeProto]:
     ]
 
 
-def dq_weights() -> onnx.NodeProto:
-    return helper.make_node("DequantizeLinear", ["bytes", *ARGUMENTS], ["weights"])
+def dq_weights(stored: str = "bytes") -> onnx.NodeProto:
+    return helper.make_node("DequantizeLinear", [stored, *ARGUMENTS], ["weights"])
 
 
 def conv(data: str, weights: str, out: str = "features") -> onnx.NodeProto:
@@ -70,6 +70,13 @@ def test_each_reason_is_told_from_the_others(
 ) -> None:
     written = Written(load(CASES[reason]), WEIGHTED)
     assert written.reasons(["conv"]) == {"conv": reason}
+
+
+def test_weights_of_four_bits_are_named_as_the_reason(load: Callable[..., onnx.ModelProto]) -> None:
+    model = load([*q("input", "x"), dq_weights("few"), conv("x", "weights"), RELU])
+    few = onnx.helper.make_tensor("few", onnx.TensorProto.INT4, (2, 2, 1, 1), [1] * 4)
+    model.graph.initializer.append(few)
+    assert Written(model, WEIGHTED).reasons(["conv"]) == {"conv": reasons.FOUR_BITS}
 
 
 @pytest.mark.parametrize("quantized", [False, True])

@@ -1,0 +1,38 @@
+"""What a report says of INT8, from what the stages quantize and bench recorded."""
+
+from cake_edge.report_rows import int8_section
+from exporters.quantize import QuantizeConfig
+
+FOUND = {
+    "target": "ort-x86",
+    "speed": None,
+    "verdict": "quantized",
+    "advice": ["speed was not measured (latency_seconds=0)"],
+    "coverage": {"int8": {"Conv": 3}, "float": {}, "left_float": []},
+}
+UNTIMED = QuantizeConfig(latency_seconds=0.0)
+
+
+def ratio(estimate, low, high):
+    return {"estimate": estimate, "low": low, "high": high, "rounds": 9}
+
+
+def test_a_file_that_was_not_timed_keeps_what_its_stage_said():
+    assert int8_section(FOUND, UNTIMED, None) == FOUND
+
+
+def test_the_time_of_the_bench_decides_which_file_to_ship():
+    said = int8_section(FOUND, UNTIMED, ratio(1.5, 1.4, 1.6))
+    assert said["verdict"] == "quantized"
+    assert said["speed"] == {"estimate": 1.5, "low": 1.4, "high": 1.6}
+    assert said["over_student_fp32"]["rounds"] == 9
+    assert not any("not measured" in line for line in said["advice"])
+
+    slower = int8_section(FOUND, UNTIMED, ratio(0.8, 0.7, 0.9))
+    assert slower["verdict"] == "float"
+    assert slower["advice"][0].startswith("slower than the float model here (0.80 times")
+    assert FOUND["verdict"] == "quantized"
+
+
+def test_a_ratio_that_may_be_either_way_speaks_for_nobody():
+    assert int8_section(FOUND, UNTIMED, ratio(0.97, 0.9, 1.02))["verdict"] == "quantized"
