@@ -384,10 +384,9 @@ def _quantize_config(recipe: Recipe) -> QuantizeConfig:
     if wanted.sampler == "cake-paper" or getattr(wanted.settings, "prior", None) == "gaussian":
         # Noise that was asked for by name; its pool comes from there.
         config = dataclasses.replace(config, allow_noise=True)
-    if config.when_slower == "refuse":
-        return config
-    # The stage bench times the same two files.
-    return dataclasses.replace(config, latency_seconds=0.0)
+    # The stage bench times the same two files; what may be refused is timed before it is written.
+    timed = config.latency_seconds if config.when_slower == "refuse" else 0.0
+    return dataclasses.replace(config, latency_seconds=timed)
 
 
 def _fingerprint_for_evaluation(data: Path) -> Any:

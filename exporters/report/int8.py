@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from exporters.report import words
 from exporters.report.schema import Quantize, Ratio, Report
 from exporters.report.story import Table
+from exporters.runtimes.reasons import FOR_ACCURACY
 
 __all__ = ["int8_advice", "int8_facts", "int8_table"]
 
@@ -31,7 +32,7 @@ def int8_table(report: Report) -> Table:
         )
         for target, about in found.items()
     )
-    headers = ("Target", "Same class as FP32", "Size", "Speed", "In INT8", "Ship")
+    headers = ("Target", "Same class as FP32", "Size", "Speed over FP32", "In INT8", "Ship")
     return Table(headers=headers, rows=rows)
 
 
@@ -56,11 +57,6 @@ def int8_facts(about: Quantize) -> Rows:
         ]
     if "steps" in about:
         rows.append(("Done to the model first", ", ".join(about["steps"]) or "nothing"))
-    kept = about.get("left_float")
-    if kept:
-        saved = about.get("sensitivity", {})
-        said = [f"{name} ({saved[name]:.2g} nats)" if name in saved else name for name in kept]
-        rows.append(("Left in float for accuracy, and what each saves", _names(said)))
     if about.get("four_bit"):
         rows.append(("Weights in 4 bits", _names(about["four_bit"])))
     if "verdict" in about:
@@ -125,11 +121,16 @@ def _verdict(about: Quantize) -> str:
 
 
 def _by_reason(about: Quantize) -> Mapping[str, list[str]]:
-    coverage = about.get("coverage", {})
-    reasons = coverage.get("reasons", {})
+    """Nodes in float by reason; those that a budget took back first, with what each saves."""
+    coverage, kept = about.get("coverage", {}), about.get("left_float", [])
+    reasons, saved = coverage.get("reasons", {}), about.get("sensitivity", {})
     found: dict[str, list[str]] = {}
+    for name in kept:
+        said = f"{name} (saves {saved[name]:.2g} nats)" if name in saved else name
+        found.setdefault(FOR_ACCURACY, []).append(said)
     for name in coverage.get("left_float", []):
-        found.setdefault(reasons.get(name, "the reason is not known"), []).append(name)
+        if name not in kept:
+            found.setdefault(reasons.get(name, "the reason is not known"), []).append(name)
     return found
 
 

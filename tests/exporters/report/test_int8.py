@@ -83,14 +83,14 @@ def test_layers_left_in_float_are_named_with_what_they_save_and_many_are_counted
     about = report["quantize"]["ort-x86"]
     names = [f"conv{n}" for n in range(9)]
     about["left_float"], about["sensitivity"] = names, {"conv0": 0.0123}
-    about["coverage"]["left_float"] = names
-    about["coverage"]["reasons"] = dict.fromkeys(names, "left in float for accuracy")
+    about["coverage"]["left_float"] = [*names, "head"]
+    about["coverage"]["reasons"] = {**dict.fromkeys(names, "another"), "head": "its output"}
     found = dict(int8_facts(about))
-    listed = "conv0, conv1, conv2, conv3, conv4, conv5 and 3 more"
-    assert found["In float (left in float for accuracy)"] == listed
-    saved = found["Left in float for accuracy, and what each saves"]
-    assert saved.startswith("conv0 (0.012 nats), conv1, ")
-    assert saved.endswith(" and 3 more")
+    assert found["In float (left in float for accuracy)"] == (
+        "conv0 (saves 0.012 nats), conv1, conv2, conv3, conv4, conv5 and 3 more"
+    )
+    assert found["In float (its output)"] == "head"
+    assert "In float (another)" not in found
 
 
 def test_a_report_of_an_older_run_says_what_it_holds(report: Any) -> None:
