@@ -29,14 +29,10 @@ from exporters.quantize.dialect import Dialect
 from exporters.quantize.graph import float_tensors
 from exporters.quantize.insert import write_qdq
 from exporters.quantize.ranges import TensorRanges
+from exporters.quantize.removed import removed_activations
+from exporters.quantize.stored import Weight, stored_weights
 from exporters.quantize.table import table_from_dict
-from exporters.quantize.unquantize import (
-    Unquantized,
-    Weight,
-    removed_activations,
-    stored_weights,
-    unquantize,
-)
+from exporters.quantize.unquantize import Unquantized, unquantize
 from exporters.runtimes.coverage import written_coverage
 
 __all__ = ["RetargetReport", "retarget"]

@@ -3,11 +3,7 @@
 Weights become what their integers stand for, so rounding them again gives the same integers.
 Activations lose their Q and DQ, and tensors have the names back that they had before these went in,
 as ONNX Runtime's quantizer names what it adds after what was there.
-
-One thing is not to be seen in such a file: where integers have a zero point, a ReLU or Clip whose
-range they clamp anyway is taken out of the graph. `removed_activations` says which, for the file's
-card. Without it, a ReLU goes where integers cannot be negative, which computes what the file
-computes.
+Activation functions that zero points stood for are put back (see `removed`).
 """
 
 from __future__ import annotations
@@ -16,65 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
 from cake_edge.errors import ArtifactError
 from exporters.quantize.ranges import Range, TensorRanges
+from exporters.quantize.removed import likely_activations, put_back
+from exporters.quantize.stored import Weight, stored_weights
 from exporters.quantize.widen import widened
 
-__all__ = ["Unquantized", "Weight", "removed_activations", "stored_weights", "unquantize"]
+__all__ = ["Unquantized", "unquantize"]
 
-Array = npt.NDArray[Any]
-
-SUFFIX = "_quantized"
-SCALE = "_scale"
 INPUT = "_QuantizeLinear_Input"
-CLAMPING = ("Relu", "Clip")
-NEVER_NEGATIVE = frozenset({*CLAMPING, "Sigmoid", "HardSigmoid", "Softmax"})
-# Negative only where what they read is.
-PASSING = frozenset(
-    {
-        *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Resize"),
-        *("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Concat"),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weight:
-    """A constant as a file stores it."""
-
-    name: str
-    """Of the float constant it stands for."""
-    stored: str
-    """Of the initialiser that holds the integers."""
-    integers: Array
-    """int8, int4 or int32."""
-    scale: str
-    """Of the initialiser that holds the scales."""
-    scales: npt.NDArray[np.float32]
-    """One, or one a channel."""
-    zero_point: Array
-    """Of the shape of `scales`."""
-    axis: int
-    """That the channels lie on."""
-
-    def along(self, values: Array) -> Array:
-        """Shapes one value a channel so that it meets the integers it belongs to."""
-        if values.size == 1:
-            return values.reshape(())
-        shape = [1] * self.integers.ndim
-        shape[self.axis] = -1
-        return values.reshape(shape)
-
-    def values(self) -> npt.NDArray[np.float32]:
-        """What the integers stand for."""
-        whole = self.integers.astype(np.float64) - self.along(self.zero_point.astype(np.float64))
-        found: npt.NDArray[np.float32] = (whole * self.along(self.scales)).astype(np.float32)
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,30 +40,6 @@ class Unquantized:
     """Names of the activation functions that were put back."""
 
 
-def removed_activations(ready: onnx.ModelProto, written: onnx.ModelProto) -> list[dict[str, Any]]:
-    """Returns, as plain JSON values, each ReLU and Clip of `ready` that `written` lacks."""
-    made = {name for node in written.graph.node for name in node.output}
-    made |= {port.name for port in written.graph.input}
-    constants = {weight.name: weight for weight in ready.graph.initializer}
-    removed = []
-    for node in ready.graph.node:
-        if node.op_type not in CLAMPING or node.input[0] in made:
-            continue
-        ends = [*node.input[1:], "", ""][:2]
-        removed.append(
-            {
-                "name": node.name,
-                "operator": node.op_type,
-                "input": node.input[0],
-                "output": node.output[0],
-                "ends": [
-                    numpy_helper.to_array(constants[end]).item() if end else None for end in ends
-                ],
-            }
-        )
-    return removed
-
-
 def unquantize(
     quantized: onnx.ModelProto, removed: Iterable[Mapping[str, Any]] | None = None
 ) -> Unquantized:
@@ -127,15 +52,13 @@ def unquantize(
         ArtifactError: a Q or DQ stands where it cannot be taken out.
     """
     model = widened(quantized)
+    graph = model.graph
+    _store_constants(graph)
     weights = stored_weights(model)
     ranges = _covered(model)
-    clamped = _clamped(model) if removed is None else []
-    graph = model.graph
     _constants_to_float(model, weights)
     _take_out_pairs(model)
-    restored = clamped if removed is None else _usable(graph, removed)
-    for one in restored:
-        _put_back(graph, one)
+    restored = put_back(model, likely_activations(model, ranges) if removed is None else removed)
     _drop_unused(graph)
     _name_nodes(graph)
     del graph.value_info[:]
@@ -144,41 +67,18 @@ def unquantize(
         model=onnx.shape_inference.infer_shapes(model),
         weights={weight.name: weight for weight in weights.values()},
         ranges=ranges,
-        restored=tuple(str(one["name"]) for one in restored),
+        restored=restored,
     )
 
 
-def stored_weights(model: onnx.ModelProto) -> dict[str, Weight]:
-    """Returns the constants that DequantizeLinear reads as integers, by the name of its output.
-
-    Raises:
-        ArtifactError: one has a scale for every block of values.
-    """
-    constants = {weight.name: weight for weight in model.graph.initializer}
-    found = {}
-    for node in model.graph.node:
-        if node.op_type != "DequantizeLinear" or node.input[0] not in constants:
-            continue
-        given = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-        if given.get("block_size", 0):
-            raise ArtifactError(
-                f"the constant {node.input[0]} has a scale for each {given['block_size']} values, "
-                "as weight-only files have; quantize the float model for the other target"
-            )
-        integers, scales = (numpy_helper.to_array(constants[each]) for each in node.input[:2])
-        zero = np.zeros(scales.shape, np.int8)
-        if len(node.input) > 2 and node.input[2]:
-            zero = numpy_helper.to_array(constants[node.input[2]])
-        found[node.output[0]] = Weight(
-            name=node.input[0].removesuffix(SUFFIX),
-            stored=node.input[0],
-            integers=integers,
-            scale=node.input[1],
-            scales=scales.astype(np.float32),
-            zero_point=zero,
-            axis=int(given.get("axis", 1)),
-        )
-    return found
+def _store_constants(graph: onnx.GraphProto) -> None:
+    """Makes initialisers of Constant nodes, which hold the scales in files of some tools."""
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        value = next((item.t for item in node.attribute if item.name == "value"), None)
+        if value is not None:
+            graph.initializer.add().CopyFrom(value)
+            graph.initializer[-1].name = node.output[0]
+            graph.node.remove(node)
 
 
 def _covered(model: onnx.ModelProto) -> dict[str, TensorRanges]:
@@ -224,30 +124,6 @@ def _reach(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> t
     highest = 255 if kind == onnx.TensorProto.UINT8 else 127
     step = float(scale.reshape(()))
     return (lowest - zero) * step, (highest - zero) * step
-
-
-def _clamped(model: onnx.ModelProto) -> list[dict[str, Any]]:
-    """The tensors that can be negative but for their integers: where a ReLU may have been."""
-    constants = {weight.name: weight for weight in model.graph.initializer}
-    producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    found = []
-    for node in model.graph.node:
-        if node.op_type != "QuantizeLinear" or producers.get(node.input[0]) is None:
-            continue
-        if producers[node.input[0]] in NEVER_NEGATIVE | PASSING:
-            continue
-        if _reach(node, constants)[0] == 0:
-            name = node.input[0]
-            found.append(
-                {
-                    "name": f"{name}_Relu",
-                    "operator": "Relu",
-                    "input": f"{name}_before_Relu",
-                    "output": name,
-                    "ends": [None, None],
-                }
-            )
-    return found
 
 
 def _constants_to_float(model: onnx.ModelProto, weights: Mapping[str, Weight]) -> None:
@@ -318,33 +194,6 @@ def _resolved(name: str, renamed: Mapping[str, str]) -> str:
     while renamed.get(name, name) != name:
         name = renamed[name]
     return name
-
-
-def _usable(
-    graph: onnx.GraphProto, removed: Iterable[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    """Those that are indeed missing."""
-    made = {name for node in graph.node for name in node.output}
-    return [one for one in removed if one["output"] in made and one["input"] not in made]
-
-
-def _put_back(graph: onnx.GraphProto, one: Mapping[str, Any]) -> None:
-    """Puts an activation function behind the node that took its output's name."""
-    place, above = next(
-        (index, node) for index, node in enumerate(graph.node) if one["output"] in node.output
-    )
-    for position, name in enumerate(above.output):
-        if name == one["output"]:
-            above.output[position] = one["input"]
-    inputs = [one["input"]]
-    for side, end in zip(("low", "high"), one["ends"], strict=True):
-        if one["operator"] == "Clip":
-            inputs.append("" if end is None else f"{one['name']}_{side}")
-            if end is not None:
-                value = np.array(end, np.float32)
-                graph.initializer.append(numpy_helper.from_array(value, inputs[-1]))
-    node = onnx.helper.make_node(one["operator"], inputs, [one["output"]], name=one["name"])
-    graph.node.insert(place + 1, node)
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import onnx
@@ -41,6 +42,12 @@ def test_a_damaged_card_is_an_artifact_error(damage):
 def test_a_card_with_an_impossible_value_is_an_artifact_error(card, name, value):
     with pytest.raises(ArtifactError, match="damaged"):
         ModelCard.from_json(json.dumps({**json.loads(card.to_json()), name: value}))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_what_weights_can_be_survives_json(card, precision):
+    changed = dataclasses.replace(card, precision=precision)
+    assert ModelCard.from_json(changed.to_json()).precision == precision
 
 
 def test_an_unknown_role_is_refused_with_the_allowed_ones(spec):

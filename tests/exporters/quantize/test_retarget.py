@@ -15,8 +15,9 @@ from exporters.lint import lint
 from exporters.parity import compare
 from exporters.quantize import TARGETS, Dialect, QuantizeConfig, quantize
 from exporters.quantize.graph import prepare, read_float_model
+from exporters.quantize.removed import removed_activations
 from exporters.quantize.retarget import retarget
-from exporters.quantize.unquantize import removed_activations, stored_weights
+from exporters.quantize.stored import stored_weights
 from exporters.runtimes import OrtSession
 
 MADE = ("ort-x86", "ort-x86-novnni", "tensorrt", "tensorrt-fp16")
