@@ -33,7 +33,7 @@ NOT_FUSED = "the runtime has no integer form for it here"
 
 INT4 = (21, 22)
 """UINT4 and INT4 in `onnx.TensorProto.DataType`."""
-RENAMED = re.compile(r"(_nchwc|_token_\d+)+$")
+RENAMED = re.compile(r"(_nchwc|_token_\d+|/\w+Fusion/?)+$")
 """What ONNX Runtime adds to the name of a node, or of the tensor that a node writes."""
 
 

@@ -98,7 +98,11 @@ def test_what_the_quantizer_kept_back_for_accuracy_is_said_first(
 
 
 @pytest.mark.parametrize(
-    "ran_as", ["conv", "conv_token_7", "features_nchwc", "last_nchwc", "last_nchwc_token_3"]
+    "ran_as",
+    [
+        *("conv", "conv_token_7", "features_nchwc", "last_nchwc", "last_nchwc_token_3"),
+        *("conv/MatMulScaleFusion/", "conv/ConvActivationFusion"),
+    ],
 )
 def test_a_name_that_the_runtime_made_leads_back_to_the_node(
     load: Callable[..., onnx.ModelProto], ran_as: str
