@@ -2,7 +2,8 @@
 
 Their matrix products take all the memory and most of the time, and their activations are what
 INT8 costs accuracy on. With weights in blocks of 8 or 4 bits, ONNX Runtime's MatMulNBits reads less
-and needs no range of any activation. Convolutions have no such operator and stay float.
+and needs no range of any activation: it rounds them to 8 bits itself, each block by its own
+largest value, as it runs. Convolutions have no such operator and stay float.
 """
 
 from __future__ import annotations
