@@ -7,7 +7,7 @@ onnx checks part of this when it loads; here it is checked before a byte of it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
@@ -35,7 +35,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     _check_size(path, path.stat().st_size)
     model = _parsed(path)
     _check_opset(model, path)
-    outside = [tensor for tensor in _tensors(model.graph) if _is_external(tensor)]
+    outside = [tensor for tensor in _tensors(model) if _is_external(tensor)]
     for tensor in outside:
         _check_external(tensor, path)
     _check_size(path, path.stat().st_size + sum(map(_stored_bytes, outside)))
@@ -119,19 +119,29 @@ def _check_opset(model: onnx.ModelProto, path: Path) -> None:
         )
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every stored tensor: weights, those in attributes, and those of graphs inside nodes."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _attribute_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
+    yield from _attribute_tensors(graph.node)
+
+
+def _attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
             inner = [attribute.g] if attribute.HasField("g") else []
             for each in [*inner, *attribute.graphs]:
-                yield from _tensors(each)
+                yield from _graph_tensors(each)
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:
@@ -150,7 +160,7 @@ def _check_external(tensor: onnx.TensorProto, path: Path) -> None:
         )
     try:
         offset, length = int(stated.get("offset") or 0), _stored_bytes(tensor)
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         raise ArtifactError(f"{what} names its external data wrongly: {error}") from error
     size = place.stat().st_size
     if offset < 0 or length < 0 or offset + length > size:

@@ -185,17 +185,32 @@ def test_a_link_that_leads_out_is_not_followed(tmp_path: Path, beside: Path, fol
         read_model(beside)
 
 
-def test_weights_within_nodes_are_checked_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", [False, True])
+def test_weights_within_nodes_are_checked_too(tmp_path: Path, function: bool) -> None:
     model = model_of()
     inner = numpy_helper.from_array(np.zeros(4, np.float32), "inner")
     inner.data_location = TensorProto.EXTERNAL
     entry = inner.external_data.add()
     entry.key, entry.value = "location", "../secret.bin"
-    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=inner))
+    node = helper.make_node("Constant", [], ["c"], value=inner)
+    if function:
+        imports = [helper.make_opsetid("", 17)]
+        model.functions.append(helper.make_function("ours", "f", [], ["c"], [node], imports))
+    else:
+        model.graph.node.append(node)
     path = tmp_path / "model.onnx"
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ArtifactError, match="outside the model's folder"):
         read_model(path)
+
+
+def test_a_type_that_is_none_is_refused(beside: Path) -> None:
+    rewrite(beside, length="")
+    model = onnx.load(beside, load_external_data=False)
+    model.graph.initializer[0].data_type = 99
+    beside.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match="names its external data wrongly"):
+        read_model(beside)
 
 
 def test_a_graph_that_the_checker_refuses_is_refused(tmp_path: Path) -> None:
