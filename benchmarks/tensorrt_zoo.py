@@ -93,7 +93,7 @@ FAMILIES = {
     "Twins": ("twins_svt_small",),
     "PVT": ("pvt_v2_b0",),
     "CoaT": ("coat_lite_tiny",),
-    "CoAtNet, MaxViT": ("coatnet_pico_rw_224", "maxvit_rmlp_pico_rw_256"),
+    "CoAtNet, MaxViT": ("test_coatnet", "coatnet_pico_rw_224", "maxvit_rmlp_pico_rw_256"),
     "GCViT": ("gcvit_xxtiny",),
     "TinyViT": ("tiny_vit_5m_224",),
     "NesT": ("nest_tiny",),
@@ -219,8 +219,8 @@ def _weighted(path: Path) -> dict[str, Any]:
 def _row(architecture: str, rows: Path) -> dict[str, Any]:
     """The row of an architecture: kept from before, or made in a process of its own."""
     place = rows / f"{architecture}.json"
-    if place.is_file():
-        return read_json(place)
+    if place.is_file() and not (kept := read_json(place))["failed"]:
+        return kept
     started = time.monotonic()
     try:
         done = subprocess.run(
@@ -289,7 +289,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS / "tensorrt_zoo.json")
 @click.option("--one", type=click.Choice(list(NAMES)), hidden=True)
 def main(only: tuple[str, ...], jobs: int, rows: Path, results: Path, one: str | None) -> None:
-    """Fills the table; rows that are there already are kept. --only writes no results file."""
+    """Fills the table; rows that are there are kept, failures tried again. --only writes none."""
     if one is not None:
         with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder:
             click.echo(json.dumps(measure(one, Path(folder))))

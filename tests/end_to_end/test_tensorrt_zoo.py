@@ -15,7 +15,7 @@ from benchmarks.tensorrt_zoo import FAMILIES, NAMES, measure
 
 SAMPLE = (
     *("test_resnet", "test_efficientnet", "test_nfnet", "test_byobnet", "test_convnext"),
-    *("test_vit", "lcnet_035", "tinynet_e"),
+    *("test_vit", "test_coatnet", "tinynet_e"),
 )
 
 pytestmark = [
