@@ -6,7 +6,7 @@ quantized by the same step, which gives the same number.
 
 Biases are added after their layer and stay float. ONNX Runtime would round one that is part of a
 layer to a whole number of (step of the weight) x (step of the input), which of 4-bit steps is
-coarse: measured, one answer in nine changed.
+coarse enough to change answers.
 """
 
 from __future__ import annotations
