@@ -110,7 +110,7 @@ def write_files(subject: Subject, folder: Path) -> dict[str, dict[str, Any]]:
     wanted += [(source, "tensorrt", fast) for source in subject.sources]
     wanted += [(best, "tensorrt-fp16", fast)]
     wanted += [(best, target, full) for target in ("ort-x86", "tensorrt")]
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for source, target, config in wanted:
         name = f"{target}, {config.effort}, {source}"
         path = folder / f"{subject.name}-{len(rows)}.onnx"

@@ -58,7 +58,7 @@ def hold(parity: ParityReport, speed: Speed | None, config: QuantizeConfig) -> N
             f"the quantized model runs at {speed.estimate:.2f} times the float model's speed "
             f"(95 % interval {speed.low:.2f} to {speed.high:.2f}) on this machine; nothing was "
             "written. Ship the float model; or keep the file all the same, for its size, with "
-            "when_slower=keep"
+            "--keep-slower (when_slower=keep)"
         )
 
 

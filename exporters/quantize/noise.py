@@ -37,7 +37,7 @@ def require_structure(feed: Feed, *, allowed: bool) -> None:
             "the images are pure noise (the median correlation of neighbouring pixels is "
             f"{np.median(found):.2f}): ranges found on noise are wrong for pictures. Give a pool "
             "of structured images, or none, and they are made; or ask for noise by name with "
-            "allow_noise=true"
+            "--allow-noise (allow_noise=true)"
         )
 
 

@@ -6,28 +6,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
-from cake_edge.errors import ArtifactError
 from cake_edge.provenance import atomic_path, canonical_json, sha256_file
-from exporters.artifact import ModelCard, attach_card, card_from_metadata
-from exporters.parity import ParityReport, compare
 from exporters.quantize import gate
 from exporters.quantize.config import QuantizeConfig, QuantizeReport
 from exporters.quantize.dialect import Dialect
 from exporters.quantize.feed import Feed
+from exporters.quantize.files import (
+    account_of,
+    card_of,
+    check_ports,
+    parity_of,
+    serialised,
+)
 from exporters.quantize.graph import prepare, read_float_model
 from exporters.quantize.insert import weighted_nodes
 from exporters.quantize.noise import require_structure
+from exporters.quantize.removed import removed_activations
 from exporters.quantize.search import Candidate, Search
 from exporters.quantize.sensitivity import hold_agreement, meet_size, savings
 from exporters.quantize.table import table_to_dict
 from exporters.runtimes.coverage import coverage, written_coverage
-from exporters.runtimes.ort import OrtSession
 
 __all__ = ["run"]
 
@@ -35,8 +37,6 @@ Images = npt.NDArray[np.float32]
 
 METADATA_BYTES = 8192
 """Room for what the card says beside the range table."""
-UNACCOUNTED = ("path", "bytes", "speed", "verdict", "advice")
-"""Of the report, what the file cannot say of itself: its place, its size, and what was timed."""
 
 
 def run(
@@ -50,18 +50,21 @@ def run(
 ) -> QuantizeReport:
     """Quantizes `model` into `out` in one dialect; `exporters.quantize.quantize` says the rest."""
     float_model = read_float_model(model)
-    card = _card(float_model, model)
-    _check_ports(model, card)
+    card = card_of(float_model, model)
+    check_ports(model, card)
     feed = Feed(images, card.spec, config.images)
     require_structure(feed, allowed=config.allow_noise)
     search = Search(prepare(float_model), dialect, dialects, feed)
     best, sensitivity = _find(search, config)
     with atomic_path(out) as temporary:
         # Twice: the figures that go into the card are measured on the file as it runs.
-        temporary.write_bytes(_serialised(best.model, card))
+        temporary.write_bytes(serialised(best.model, card))
         report = _report(model, temporary, best, search, sensitivity, config)
         gate.hold(report.parity, report.speed, config)
-        account = _account(report) | {"table": table_to_dict(best.ranges)}
+        account = account_of(report) | {
+            "table": table_to_dict(best.ranges),
+            "activations": removed_activations(best.source, best.model),
+        }
         finished = replace(
             card,
             precision="int8",
@@ -69,35 +72,10 @@ def run(
             parent=sha256_file(model),
             manifest={**card.manifest, "quantization": account},
         )
-        temporary.write_bytes(_serialised(best.model, finished))
+        temporary.write_bytes(serialised(best.model, finished))
         size = temporary.stat().st_size
         gate.hold_size(size, config)
         return replace(report, path=out, bytes=size)
-
-
-def _card(model: onnx.ModelProto, path: Path) -> ModelCard:
-    card = card_from_metadata({entry.key: entry.value for entry in model.metadata_props})
-    if card is None:
-        raise ArtifactError(
-            f"{path} carries no cake_edge metadata, so its input is unknown; "
-            "export it with `cake-edge export`"
-        )
-    return card
-
-
-def _check_ports(path: Path, card: ModelCard) -> None:
-    """Refuses a graph that is no classifier, or is not the one that its card speaks of."""
-    with OrtSession(path) as session:
-        batch, *size = session.input_shape
-    if isinstance(batch, int):
-        raise ArtifactError(
-            f"{path} takes batches of {batch} images only; export it with a dynamic batch"
-        )
-    if tuple(size) != card.spec.input_size:
-        raise ArtifactError(
-            f"{path} takes images of shape {size}, but its metadata says "
-            f"{list(card.spec.input_size)}; export it again"
-        )
 
 
 def _find(search: Search, config: QuantizeConfig) -> tuple[Candidate, Mapping[str, float]]:
@@ -134,12 +112,6 @@ def _narrowed(search: Search, config: QuantizeConfig) -> Candidate:
     return search.round_narrow(best)
 
 
-def _serialised(model: onnx.ModelProto, card: ModelCard) -> bytes:
-    attach_card(model, card)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
-
-
 def _report(
     model: Path,
     written: Path,
@@ -153,13 +125,13 @@ def _report(
     if here and config.latency_seconds > 0:
         size = feed.spec.input_size
         speed = gate.paired_speed(model, written, size, config.latency_seconds)
-    covered = coverage(written) if here else written_coverage(written)
+    covered = (coverage if here else written_coverage)(written, left_float=best.left_float)
     return QuantizeReport(
         path=written,
         target=dialect.name,
         calibration_images=feed.calibration_images,
         checked_images=feed.checked_images,
-        parity=_parity(model, written, feed, fused=here),
+        parity=parity_of(model, written, feed, fused=here),
         coverage=covered,
         ranges=best.rule,
         methods=_methods(best, dialect),
@@ -176,13 +148,6 @@ def _report(
     )
 
 
-def _parity(model: Path, written: Path, feed: Feed, *, fused: bool) -> ParityReport:
-    with OrtSession(model) as before, OrtSession(written, optimise=fused) as after:
-        pairs = [(before.infer(images), after.infer(images)) for images in feed.kept_apart()]
-    wanted, given = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return compare(wanted, given)
-
-
 def _methods(best: Candidate, dialect: Dialect) -> dict[str, int]:
     """How many of the tensors behind a Q have their range by which rule."""
     written = {node.input[0] for node in best.model.graph.node if node.op_type == "QuantizeLinear"}
@@ -190,10 +155,3 @@ def _methods(best: Candidate, dialect: Dialect) -> dict[str, int]:
         best.ranges[name].of(symmetric=dialect.symmetric) for name in written & set(best.ranges)
     )
     return dict(sorted(Counter(one.method for one in chosen).items()))
-
-
-def _account(report: QuantizeReport) -> dict[str, Any]:
-    told = report.to_dict()
-    for name in UNACCOUNTED:
-        del told[name]
-    return told

@@ -15,10 +15,10 @@ from cake_edge.provenance import atomic_path, sha256_file
 from exporters.quantize import gate
 from exporters.quantize.config import QuantizeConfig, QuantizeReport
 from exporters.quantize.feed import Feed
+from exporters.quantize.files import account_of, card_of, check_ports, parity_of, serialised
 from exporters.quantize.graph import prepare, read_float_model
 from exporters.quantize.judge import Judge, Score
 from exporters.quantize.ort_x86 import ORT_X86
-from exporters.quantize.run import UNACCOUNTED, _card, _check_ports, _parity, _serialised
 from exporters.quantize.weight_only import WeightOnly
 from exporters.quantize.weight_only.matmul import (
     as_products,
@@ -57,8 +57,8 @@ def run(
     """Rounds the weights of `model` into `out`; `exporters.quantize.quantize` says the rest."""
     _check_bits(target, config)
     float_model = read_float_model(model)
-    card = _card(float_model, model)
-    _check_ports(model, card)
+    card = card_of(float_model, model)
+    check_ports(model, card)
     ready = as_products(prepare(float_model))
     _require_products(ready, target)
     feed = Feed(images, card.spec, config.images)
@@ -66,12 +66,10 @@ def run(
     best = min(tried, key=lambda one: one.score.divergence)
     with atomic_path(out) as temporary:
         # Twice: the figures that go into the card are measured on the file as it runs.
-        temporary.write_bytes(_serialised(best.model, card))
+        temporary.write_bytes(serialised(best.model, card))
         report = _report(model, temporary, ready, tried, feed, target, config)
         gate.hold(report.parity, report.speed, config)
-        account = {
-            name: value for name, value in report.to_dict().items() if name not in UNACCOUNTED
-        }
+        account = account_of(report)
         finished = replace(
             card,
             precision=target.precision,
@@ -79,7 +77,7 @@ def run(
             parent=sha256_file(model),
             manifest={**card.manifest, "quantization": account | {"weights": asdict(target)}},
         )
-        temporary.write_bytes(_serialised(best.model, finished))
+        temporary.write_bytes(serialised(best.model, finished))
         size = temporary.stat().st_size
         gate.hold_size(size, config)
         return replace(report, path=out, bytes=size)
@@ -133,7 +131,7 @@ def _report(
         target=target.name,
         calibration_images=feed.calibration_images,
         checked_images=feed.checked_images,
-        parity=_parity(model, written, feed, fused=True),
+        parity=parity_of(model, written, feed, fused=True),
         coverage=covered,
         ranges="none",
         methods={},
