@@ -21,6 +21,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 from exporters.quantize.dialect import Dialect
 from exporters.quantize.graph import float_tensors
 from exporters.quantize.ranges import Range, TensorRanges
+from exporters.quantize.weights import channel_axis, scale_by_channel
 
 __all__ = ["WEIGHTED", "rangeable_tensors", "weighted_nodes", "write_qdq"]
 
@@ -30,6 +31,7 @@ FOUR_BIT_OPSET = 21
 FOUR_BIT_LEVELS = 7
 """Steps on either side of zero; -8 is not used, so that a sign changes nothing."""
 GATES = frozenset({"Sigmoid", "HardSigmoid"})
+CLAMPS = frozenset({"Relu", "Clip"})
 
 
 def weighted_nodes(model: onnx.ModelProto, dialect: Dialect) -> list[onnx.NodeProto]:
@@ -46,12 +48,35 @@ def rangeable_tensors(model: onnx.ModelProto, dialects: Collection[Dialect]) -> 
     """Returns the activations that `write_qdq` may ask a range of, in any of the dialects."""
     wanted: set[str] = set()
     for dialect in dialects:
+        touched = set()
         for node in model.graph.node:
             if node.op_type in dialect.operators:
-                wanted.update([*node.input, *node.output])
+                touched.update(node.input)
+                if node.op_type not in dialect.float_outputs:
+                    touched.update(node.output)
+        wanted |= touched - _clamped(model, dialect)
         if dialect.residuals:
             wanted.update(_residual_branches(model))
     return wanted.intersection(float_tensors(model))
+
+
+def _clamped(model: onnx.ModelProto, dialect: Dialect) -> set[str]:
+    """Tensors that are rounded behind the activation function that alone reads them.
+
+    With a zero point of its own, the range behind the function does the function's work.
+    """
+    if dialect.symmetric:
+        return set()
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    outputs = {port.name for port in model.graph.output}
+    return {
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type in CLAMPS
+        and node.op_type in dialect.operators
+        and readers[node.input[0]] == 1
+        and node.input[0] not in outputs
+    }
 
 
 def write_qdq(
@@ -78,6 +103,7 @@ def write_qdq(
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     written: onnx.ModelProto = quantizer.model.model
+    scale_by_channel(written, model, bits=dialect.weight_bits)
     # Shapes of the float graph: half of them name tensors that are gone.
     del written.graph.value_info[:]
     onnx.checker.check_model(written)
@@ -100,7 +126,8 @@ def _quantizer(
         table[name] = (np.array(chosen.low, np.float32), np.array(chosen.high, np.float32))
     return QDQQuantizer(
         copy.deepcopy(model),
-        per_channel=True,
+        # Weights get their scales by channel afterwards, far faster.
+        per_channel=False,
         reduce_range=dialect.weight_bits == 7,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8 if dialect.signed else QuantType.QUInt8,
@@ -124,7 +151,7 @@ def _narrow_weights(model: onnx.ModelProto, nodes: Collection[str]) -> dict[str,
     for node in model.graph.node:
         if node.name not in nodes or node.input[1] not in constants:
             continue
-        weight, axis = numpy_helper.to_array(constants[node.input[1]]), _axis(node)
+        weight, axis = numpy_helper.to_array(constants[node.input[1]]), channel_axis(node)
         largest = np.abs(weight).max(axis=tuple(a for a in range(weight.ndim) if a != axis))
         scales = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(FOUR_BIT_LEVELS)
         zero = np.array(0, np.int8)
@@ -133,14 +160,6 @@ def _narrow_weights(model: onnx.ModelProto, nodes: Collection[str]) -> dict[str,
             for scale in scales
         ]
     return told
-
-
-def _axis(node: onnx.NodeProto) -> int:
-    """The axis of a weight that its output channels lie on."""
-    if node.op_type == "Conv":
-        return 0
-    transposed = any(item.name == "transB" and item.i == 1 for item in node.attribute)
-    return 0 if node.op_type == "Gemm" and transposed else 1
 
 
 def _excluded(model: onnx.ModelProto, dialect: Dialect, left_float: Collection[str]) -> list[str]:
