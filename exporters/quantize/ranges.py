@@ -12,6 +12,10 @@ from cake_edge.errors import NumericsError
 __all__ = ["Histogram", "Range", "TensorRanges", "least_error_range", "tensor_ranges"]
 
 BINS = 4096
+NARROWEST = 2.0**-20
+"""Least width of a bin, as a share of the largest value; below, numbers of bins leave int32."""
+TINIEST = float(np.finfo(np.float32).tiny)
+"""Least width of a bin at all: its inverse is still a float32."""
 LEVELS = 255
 """Steps of an unsigned byte with a zero point of its own."""
 SIDE_LEVELS = 127
@@ -89,7 +93,8 @@ class Histogram:
     def _make_room(self) -> None:
         if self.width == 0:
             # Half the bins: what comes later may reach further.
-            self.width = (self.high - self.low) / (BINS // 2)
+            reach = max(abs(self.low), abs(self.high))
+            self.width = max((self.high - self.low) / (BINS // 2), reach * NARROWEST, TINIEST)
             self.first = int(np.floor(self.low / self.width))
         while np.floor(self.high / self.width) - np.floor(self.low / self.width) >= BINS:
             self._merge_pairs()

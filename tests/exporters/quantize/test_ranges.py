@@ -97,6 +97,16 @@ def test_a_constant_tensor_has_the_range_of_its_value():
     assert (chosen.low, chosen.high) == (2.5, 2.5)
 
 
+@pytest.mark.parametrize("values", [(1.0, 1.0000001), (-5.0000005, -5.0), (0.0, 1e-40, 2e-40)])
+def test_a_tensor_that_hardly_moves_has_the_range_of_its_values(values):
+    given = np.array(values, np.float32)
+    histogram = histogram_of(given, given[::-1])
+    assert histogram.counts.sum() == 2 * len(given)
+    found = least_error_range(histogram)
+    assert found.low == pytest.approx(given.min(), abs=1e-5)
+    assert found.high == pytest.approx(given.max(), abs=1e-5)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_tensor_that_is_not_finite_is_named(value):
     with pytest.raises(NumericsError, match="'t'"):
