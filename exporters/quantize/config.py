@@ -64,6 +64,11 @@ class QuantizeConfig:
         if self.when_slower not in ("keep", "refuse"):
             raise UsageMistake(f"when_slower is {self.when_slower!r}; allowed: keep, refuse")
 
+    def allows(self, agreement: float) -> bool:
+        """Whether `max_agreement_drop` bears a share of images on which both name one class."""
+        # 1 - 0.98 is more than 0.02 by a rounding of float64; one image of n is far more.
+        return self.max_agreement_drop is None or 1 - agreement <= self.max_agreement_drop + 1e-9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:

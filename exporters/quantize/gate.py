@@ -46,12 +46,11 @@ def hold(parity: ParityReport, speed: Speed | None, config: QuantizeConfig) -> N
     Raises:
         GateFailed: it names other classes more often, or is slower, than `config` allows.
     """
-    drop = 1 - parity.top1_agreement
-    if config.max_agreement_drop is not None and drop > config.max_agreement_drop:
+    if not config.allows(parity.top1_agreement):
         raise GateFailed(
-            f"INT8 names another class than the float model on {drop:.1%} of {parity.n} images "
-            f"kept apart, more than the {config.max_agreement_drop:.1%} allowed; nothing was "
-            "written. Give more images, allow more, or ship the float model"
+            f"INT8 names another class than the float model on {1 - parity.top1_agreement:.1%} of "
+            f"{parity.n} images kept apart, more than the {config.max_agreement_drop:.1%} allowed; "
+            "nothing was written. Give more images, allow more, or ship the float model"
         )
     if speed is not None and speed.slower and config.when_slower == "refuse":
         raise GateFailed(

@@ -82,20 +82,14 @@ def _find(search: Search, config: QuantizeConfig) -> tuple[Candidate, Mapping[st
     """The candidate to write, and by node what leaving it in float would save."""
     search.ranges_and_bias(search.ready)
     # What a budget asks for is tried before layers are left in float.
-    if config.effort == "full" or _over(search.best, config):
+    if config.effort == "full" or not config.allows(search.best.score.agreement):
         search.rewrites()
         search.rounding()
     best = _narrowed(search, config)
-    if not _over(best, config):
+    if config.allows(best.score.agreement):
         return best, {}
     saved = savings(search, best)
-    held = hold_agreement(search, best, list(saved), config.max_agreement_drop or 0.0)
-    return held, saved
-
-
-def _over(candidate: Candidate, config: QuantizeConfig) -> bool:
-    limit = config.max_agreement_drop
-    return limit is not None and 1 - candidate.score.agreement > limit
+    return hold_agreement(search, best, list(saved), config), saved
 
 
 def _narrowed(search: Search, config: QuantizeConfig) -> Candidate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 
+from exporters.quantize.config import QuantizeConfig
 from exporters.quantize.insert import weighted_nodes
 from exporters.quantize.search import Candidate, Search
 
@@ -23,7 +24,7 @@ def savings(search: Search, candidate: Candidate) -> dict[str, float]:
 
 
 def hold_agreement(
-    search: Search, candidate: Candidate, order: list[str], most_drop: float
+    search: Search, candidate: Candidate, order: list[str], config: QuantizeConfig
 ) -> Candidate:
     """Leaves the first so many of `order` in float that the judge's images keep their classes.
 
@@ -32,17 +33,17 @@ def hold_agreement(
         holds; or the one with all of them.
     """
     best, count = candidate, 0
-    while 1 - best.score.agreement > most_drop and count < len(order):
+    while not config.allows(best.score.agreement) and count < len(order):
         count = min(len(order), max(1, 2 * count))
         best = search.again(candidate, left_float=(*candidate.left_float, *order[:count]))
     low, high = count // 2, count
     while high - low > 1:
         middle = (low + high) // 2
         tried = search.again(candidate, left_float=(*candidate.left_float, *order[:middle]))
-        if 1 - tried.score.agreement > most_drop:
-            low = middle
-        else:
+        if config.allows(tried.score.agreement):
             best, high = tried, middle
+        else:
+            low = middle
     return best
 
 
