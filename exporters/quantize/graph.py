@@ -17,7 +17,9 @@ from exporters.runtimes.ort import open_inference_session, session_options
 
 __all__ = ["float_tensors", "prepare", "read_float_model"]
 
-QUANTIZED_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QGemm")
+QUANTIZED_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "MatMulNBits")
+INTEGER_OPERATORS = ("QLinear", "QGemm", "QAttention", "DynamicQuantize")
+"""How the names of those begin that compute in integers; others of them hold "Integer"."""
 
 
 def read_float_model(path: Path) -> onnx.ModelProto:
@@ -34,8 +36,8 @@ def read_float_model(path: Path) -> onnx.ModelProto:
         node.op_type
         for node in model.graph.node
         if node.op_type in QUANTIZED_OPERATORS
-        or node.op_type.startswith("QLinear")
-        or node.op_type.endswith("Integer")
+        or node.op_type.startswith(INTEGER_OPERATORS)
+        or "Integer" in node.op_type
     )
     if found:
         counts = ", ".join(f"{number} {name}" for name, number in sorted(found.items()))

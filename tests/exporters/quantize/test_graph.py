@@ -69,6 +69,20 @@ def test_a_quantized_file_is_refused_with_what_makes_it_so(float_file, images, t
         read_float_model(path)
 
 
+@pytest.mark.parametrize(
+    "operator", ["MatMulNBits", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearConv"]
+)
+def test_operators_of_integers_or_of_few_bits_are_refused_too(float_file, tmp_path, operator):
+    model = onnx.load(float_file)
+    model.opset_import.add(domain="com.microsoft", version=1)
+    node = next(node for node in model.graph.node if node.op_type == "Gemm")
+    node.op_type, node.domain = operator, "com.microsoft"
+    path = tmp_path / "a.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ArtifactError, match=rf"quantized already \(1 {operator}\)"):
+        read_float_model(path)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no model"])
 def test_what_is_not_onnx_is_refused(tmp_path, content):
     path = tmp_path / "a.onnx"
