@@ -46,6 +46,7 @@ class Feed:
             )
         self.checked_images = total // KEPT_APART
         self.calibration_images = total - self.checked_images
+        self.judging_step = -(-self.calibration_images // JUDGED)
 
     def calibration(self) -> Iterator[Images]:
         """Batches of the images that ranges are chosen on."""
@@ -56,8 +57,8 @@ class Feed:
         return self._batches(apart=True)
 
     def judging(self) -> list[Images]:
-        """Batches of at most 64 calibration images, from their whole length alike, in memory."""
-        step, seen, chosen = -(-self.calibration_images // JUDGED), 0, list[Images]()
+        """Batches of every `judging_step`-th calibration image, at most 64, in memory."""
+        step, seen, chosen = self.judging_step, 0, list[Images]()
         for images in self.calibration():
             chosen.extend(images[-seen % step :: step].copy())
             seen += len(images)

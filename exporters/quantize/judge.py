@@ -31,12 +31,25 @@ class Score:
 class Judge:
     """Scores quantized models against one float model on the same images."""
 
-    def __init__(self, model: onnx.ModelProto, images: list[Images], dialect: Dialect) -> None:
-        """Runs the float model; `images` are batches [n, C, H, W], held in memory."""
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        images: list[Images],
+        dialect: Dialect,
+        *,
+        reference: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Runs the float model; `images` are batches [n, C, H, W], held in memory.
+
+        Args:
+            reference: the float model's logits on `images`, where they are known already.
+        """
         self._images = images
         # What runs elsewhere is computed in float here, its values rounded.
         self._fused = dialect.runtime == "ort" and not dialect.signed
-        self._reference = logits_of(model, lambda: images)
+        self._reference = (
+            logits_of(model, lambda: images) if reference is None else reference.astype(np.float64)
+        )
 
     def score(self, model: onnx.ModelProto) -> Score:
         """Returns the distance of a quantized model."""

@@ -17,6 +17,7 @@ from exporters.quantize.judge import Judge, Score
 from exporters.quantize.observe import Observed, observe
 from exporters.quantize.ranges import TensorRanges, tensor_ranges
 from exporters.quantize.reconstruct import reconstruct
+from exporters.quantize.rescale import rescaled
 from exporters.quantize.rewrites import REWRITES, rewrite
 
 __all__ = ["Candidate", "Search"]
@@ -68,6 +69,8 @@ class Search:
     """All whose ranges the table is to hold, so that the file can change its dialect later."""
     feed: Feed
     """The images."""
+    observed: Observed = field(init=False)
+    """What `ready` held."""
     judge: Judge = field(init=False)
     """On some of the calibration images."""
     tried: list[Candidate] = field(default_factory=list)
@@ -79,7 +82,11 @@ class Search:
                 f"the model holds no operator that {self.dialect.name} computes in INT8; "
                 "keep the float file"
             )
-        self.judge = Judge(self.ready, self.feed.judging(), self.dialect)
+        # The pass that finds the ranges gives the judge its reference as well.
+        self.observed = self._observe(self.ready)
+        self.judge = Judge(
+            self.ready, self.feed.judging(), self.dialect, reference=self.observed.logits
+        )
 
     @property
     def best(self) -> Candidate:
@@ -93,12 +100,11 @@ class Search:
             source: a model that computes what `ready` does.
             steps: what made it of `ready`.
         """
-        observed = self._observe(source)
-        plain = [
-            self.write(source, observed, self._table(observed, rule), rule, steps)
-            for rule in ("minmax", "least-error")
-        ]
-        better = min(plain, key=lambda one: one.score.divergence)
+        observed = self.observed if source is self.ready else self._observe(source)
+        widest, nearest = (self._table(observed, rule) for rule in ("minmax", "least-error"))
+        first = self.write(source, observed, widest, "minmax", steps)
+        second = self.write(source, observed, nearest, "least-error", steps, like=first)
+        better = min(first, second, key=lambda one: one.score.divergence)
         return min(better, self.correct(better), key=lambda one: one.score.divergence)
 
     def correct(self, candidate: Candidate) -> Candidate:
@@ -114,6 +120,7 @@ class Search:
             left_float=candidate.left_float,
             four_bit=candidate.four_bit,
             uncorrected=source,
+            like=candidate,
         )
 
     def rewrites(self) -> None:
@@ -168,11 +175,22 @@ class Search:
         left_float: tuple[str, ...] = (),
         four_bit: tuple[str, ...] = (),
         uncorrected: onnx.ModelProto | None = None,
+        like: Candidate | None = None,
     ) -> Candidate:
-        """Writes and scores one candidate; `uncorrected` is `source` itself if not given."""
-        model = write_qdq(source, self.dialect, ranges, left_float=left_float, four_bit=four_bit)
-        if self.dialect.body == "float16":
-            model = half_body(model)
+        """Writes and scores one candidate.
+
+        Args:
+            uncorrected: `source` itself if not given.
+            like: one that differs in ranges and biases alone; it saves time.
+        """
+        half = self.dialect.body == "float16"
+        if like is not None and not four_bit and not half:
+            model = rescaled(like.model, source, self.dialect, ranges)
+        else:
+            model = write_qdq(
+                source, self.dialect, ranges, left_float=left_float, four_bit=four_bit
+            )
+            model = half_body(model) if half else model
         candidate = Candidate(
             source=source, uncorrected=uncorrected or source, model=model, observed=observed,
             ranges=ranges, rule=rule, steps=steps,
@@ -193,7 +211,8 @@ class Search:
     def _observe(self, source: onnx.ModelProto) -> Observed:
         names = rangeable_tensors(source, self.dialects)
         averaged = correctable_inputs(source).intersection(names)
-        return observe(source, names, averaged, self.feed.calibration)
+        step = self.feed.judging_step
+        return observe(source, names, averaged, self.feed.calibration, logits_every=step)
 
     @staticmethod
     def _table(observed: Observed, rule: str) -> dict[str, TensorRanges]:
