@@ -222,8 +222,8 @@ def _show(found: dict[str, Any], out: Path | None) -> None:
         click.echo("* fewer than ten calls were slower: an example, not a bound")
     for model in found["models"]:
         if model["foreign"] is not None:
-            timed = model["latency_ms"] is not None
-            said = "the time says nothing of its target" if timed else "not timed"
+            forced = model["latency_ms"] is not None
+            said = "the time says nothing of its target" if forced else "not timed"
             click.echo(f"Note: {model['path']} was {model['foreign']}: {said}.")
     for warning in found["environment"]["warnings"]:
         click.echo(f"Note: {warning}.")
