@@ -239,8 +239,9 @@ def _comparable(weight: Weight, old: Weight) -> bool:
     return (
         weight.integers.dtype == old.integers.dtype != np.int32
         and weight.integers.shape == old.integers.shape
-        and weight.scales.shape == old.scales.shape
-        and (weight.axis == old.axis or weight.scales.size == 1)
+        # One scale for all channels is each channel's.
+        and (old.scales.size == 1 or weight.scales.shape == old.scales.shape)
+        and (old.scales.size == 1 or weight.axis == old.axis)
         and not weight.zero_point.any()
         and not old.zero_point.any()
     )
@@ -301,4 +302,4 @@ def _compared(written: onnx.ModelProto, plain: Unquantized) -> tuple[int, tuple[
         for name, one in weights.items()
         if name in plain.weights and not np.array_equal(one.integers, plain.weights[name].integers)
     )
-    return len(weights) - len(rounded), tuple(rounded)
+    return len(weights.keys() & plain.weights.keys()) - len(rounded), tuple(rounded)

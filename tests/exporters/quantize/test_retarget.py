@@ -252,6 +252,13 @@ def test_a_file_from_elsewhere_is_turned_by_what_its_scales_cover(
     assert [one for one in lint(out, "tensorrt") if one.severity == "rejected"] == []
 
 
+def test_integers_of_one_scale_a_tensor_are_kept_in_a_scale_a_channel(float_file, images, tmp_path):
+    source, out = tmp_path / "one.onnx", tmp_path / "out.onnx"
+    quantize_static(float_file, source, Reader(images), per_channel=False)
+    report = retarget(source, out, target="tensorrt")
+    assert (report.kept_weights, report.rounded_weights) == (16, ())
+
+
 def test_a_range_that_the_file_does_not_hold_is_named(made, tmp_path):
     # TensorRT's dialect quantizes no output, and without a card nothing else tells its range.
     model = onnx.load(made["tensorrt"])
