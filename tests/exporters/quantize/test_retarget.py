@@ -259,6 +259,15 @@ def test_integers_of_one_scale_a_tensor_are_kept_in_a_scale_a_channel(float_file
     assert (report.kept_weights, report.rounded_weights) == (16, ())
 
 
+def test_a_file_too_old_for_half_precision_is_refused(foreign, tmp_path):
+    model = onnx.load(foreign / "bare.onnx")
+    next(entry for entry in model.opset_import if entry.domain == "").version = 18
+    onnx.save(model, tmp_path / "old.onnx")
+    with pytest.raises(ArtifactError, match=r"opset 18, .* needs opset 19"):
+        retarget(tmp_path / "old.onnx", tmp_path / "out.onnx", target="tensorrt-fp16")
+    assert not (tmp_path / "out.onnx").exists()
+
+
 def test_a_range_that_the_file_does_not_hold_is_named(made, tmp_path):
     # TensorRT's dialect quantizes no output, and without a card nothing else tells its range.
     model = onnx.load(made["tensorrt"])
