@@ -33,7 +33,7 @@ def rescaled(
     """Returns what `write_qdq` gives for `model` and `ranges`, from another of its results.
 
     Args:
-        written: `write_qdq` of a model that differs from `model` in constants alone, in the same
+        written: `write_qdq` of a model that differs from `model` in biases alone, in the same
             dialect, with the same nodes left in float and no weight in 4 bits.
     """
     changed = copy.deepcopy(written)
@@ -50,7 +50,7 @@ def rescaled(
         if name + SCALE in constants:
             chosen = ranges[name].of(symmetric=dialect.symmetric)
             _set(constants[name + SCALE], constants[name + ZERO], chosen, dialect)
-    scale_by_channel(changed, model, bits=dialect.weight_bits)
+    scale_by_channel(changed, model, bits=dialect.weight_bits, again=True)
     return changed
 
 

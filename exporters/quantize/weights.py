@@ -38,13 +38,16 @@ def channel_axis(node: onnx.NodeProto) -> int:
     return 0 if node.op_type == "Gemm" and transposed else 1
 
 
-def scale_by_channel(written: onnx.ModelProto, source: onnx.ModelProto, *, bits: int) -> None:
+def scale_by_channel(
+    written: onnx.ModelProto, source: onnx.ModelProto, *, bits: int, again: bool = False
+) -> None:
     """Rounds int8 weights and int32 biases anew, in place; those of 4 bits are left alone.
 
     Args:
         written: `source` quantized with one scale a weight.
         source: the float model, its nodes named as in `written`.
         bits: 8, or 7 for half the levels.
+        again: `written` has been here before, with the same weights.
     """
     graph = _Graph(written)
     floats = {tensor.name: tensor for tensor in source.graph.initializer}
@@ -68,7 +71,8 @@ def scale_by_channel(written: onnx.ModelProto, source: onnx.ModelProto, *, bits:
             values = numpy_helper.to_array(floats[before[node.name].input[2]])
             _make_room(scales[dequantize.input[1]], graph.input_scale(node), values)
     for node, dequantize, weight, axis in found:
-        graph.set_weight(dequantize, weight, scales[dequantize.input[1]], axis)
+        if not again or not graph.has_scales(dequantize, scales[dequantize.input[1]]):
+            graph.set_weight(dequantize, weight, scales[dequantize.input[1]], axis)
         bias = graph.bias_of(node)
         if bias is not None:
             values = numpy_helper.to_array(floats[before[node.name].input[2]])
@@ -127,6 +131,10 @@ class _Graph:
     def input_scale(self, node: onnx.NodeProto) -> Floats:
         """Scale of what a node reads, []."""
         return numpy_helper.to_array(self._tensors[self._producers[node.input[0]].input[1]])
+
+    def has_scales(self, dequantize: onnx.NodeProto, scales: Floats) -> bool:
+        """Whether a weight is stored with just these."""
+        return np.array_equal(numpy_helper.to_array(self._tensors[dequantize.input[1]]), scales)
 
     def set_weight(
         self, dequantize: onnx.NodeProto, weight: Floats, scales: Floats, axis: int
