@@ -25,11 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmarks.quantization_images import StaticReader, StoredImages
 from benchmarks.quantization_subjects import (
     EMBEDDED_STUDENT,
     EMBEDDED_TEACHER,
-    StaticReader,
-    StoredImages,
     export_subject,
     store_images,
 )

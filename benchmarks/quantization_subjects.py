@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from benchmarks.quantization_images import CHUNK, StoredImages
 from cake_edge.device import resolve_device
 from cake_edge.networks import build_network, parameter_count, weights_digest
 from cake_edge.priors import structured
@@ -20,14 +18,12 @@ from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers import load_teacher
 from cake_edge.teachers.config import TeacherConfig
 from exporters.artifact import ModelCard
-from exporters.onnx_export import INPUT, export_onnx
+from exporters.onnx_export import export_onnx
 
 __all__ = [
     "EMBEDDED_STUDENT",
     "EMBEDDED_TEACHER",
     "LITE0",
-    "StaticReader",
-    "StoredImages",
     "export_subject",
     "store_images",
 ]
@@ -40,7 +36,6 @@ EMBEDDED_TEACHER = "demo teacher"
 EMBEDDED_STUDENT = "demo student"
 LITE0 = "efficientnet_lite0"
 SETTLING = 32
-CHUNK = 32
 
 
 def export_subject(name: str, path: Path) -> ImageSpec:
@@ -93,41 +88,6 @@ def settle(network: nn.Module, spec: ImageSpec) -> nn.Module:
             module.momentum = 1.0
     network(structured(SETTLING, spec, generator(0, "settle")))
     return network.eval()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImages:
-    """Images in a file of their own, read piece by piece and never held."""
-
-    path: Path
-    """A NumPy array [N, C, H, W] float32."""
-    count: int
-    """How many of them, from the front."""
-
-    def chunks(self) -> Iterator[npt.NDArray[np.float32]]:
-        """As `exporters.quantize.quantize` takes them."""
-        for start in range(0, self.count, CHUNK):
-            yield self._read(start, min(start + CHUNK, self.count))
-
-    def ones(self) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-        """As a reader of ONNX Runtime gives them: one at a time, by the input's name."""
-        for index in range(self.count):
-            yield {INPUT: self._read(index, index + 1)}
-
-    def _read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        # Mapped anew each time: pages of a mapping that stays open count as memory in use.
-        return np.array(np.load(self.path, mmap_mode="r")[start:stop])
-
-
-class StaticReader:
-    """Hands images to ONNX Runtime's quantizer, one by one."""
-
-    def __init__(self, images: StoredImages) -> None:
-        self._left = images.ones()
-
-    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        """The next image by the input's name, or None."""
-        return next(self._left, None)
 
 
 def store_images(path: Path, spec: ImageSpec, count: int) -> StoredImages:
