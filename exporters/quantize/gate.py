@@ -69,9 +69,9 @@ def hold_size(size: int, config: QuantizeConfig) -> None:
     """
     if config.target_bytes is not None and size > config.target_bytes:
         raise GateFailed(
-            f"the smallest file this model gives has {size} bytes, more than the "
-            f"{config.target_bytes} asked for; nothing was written. Allow more, or distil a "
-            "smaller student"
+            f"the file would have {size} bytes with its metadata, more than the "
+            f"{config.target_bytes} asked for, with every weight in 4 bits that may be; nothing "
+            "was written. Allow more, or distil a smaller student"
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cake_edge.errors import UsageMistake
 from cake_edge.provenance import atomic_path, canonical_json, sha256_file
 from exporters.quantize import gate
 from exporters.quantize.config import QuantizeConfig, QuantizeReport
@@ -35,8 +36,10 @@ __all__ = ["run"]
 
 Images = npt.NDArray[np.float32]
 
-METADATA_BYTES = 8192
-"""Room for what the card says beside the range table."""
+METADATA_BYTES = 4096
+"""Room for what the card says beside the range table, and"""
+METADATA_BYTES_A_NODE = 256
+"""of each node."""
 
 
 def run(
@@ -49,6 +52,12 @@ def run(
     config: QuantizeConfig,
 ) -> QuantizeReport:
     """Quantizes `model` into `out` in one dialect; `exporters.quantize.quantize` says the rest."""
+    if dialect.runtime == "tensorrt" and (config.weight_bits == 4 or config.target_bytes):
+        raise UsageMistake(
+            f"{dialect.name} takes no 4-bit weights: TensorRT refuses them in convolutions and "
+            "widens them in products; leave weight_bits and target_bytes out, or choose an ort "
+            "target"
+        )
     float_model = read_float_model(model)
     card = card_of(float_model, model)
     check_ports(model, card)
@@ -97,9 +106,10 @@ def _narrowed(search: Search, config: QuantizeConfig) -> Candidate:
     best = search.best
     if config.weight_bits == 4:
         names = tuple(node.name for node in weighted_nodes(best.source, search.dialect))
-        best = search.again(best, four_bit=names)
+        best = search.in_four_bits(best, names)
     elif config.target_bytes is not None:
         room = len(canonical_json(table_to_dict(best.ranges))) + METADATA_BYTES
+        room += METADATA_BYTES_A_NODE * len(weighted_nodes(best.source, search.dialect))
         best = meet_size(search, best, config.target_bytes - room)
     if not best.four_bit:
         return best
@@ -133,7 +143,7 @@ def _report(
         steps=best.steps,
         left_float=best.left_float,
         four_bit=best.four_bit,
-        divergence={one.name: one.score.divergence for one in search.tried},
+        divergence=dict(search.divergence),
         sensitivity=sensitivity,
         speed=speed,
         verdict="float" if speed is not None and speed.slower else "quantized",

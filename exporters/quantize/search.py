@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -18,6 +18,7 @@ from exporters.quantize.observe import Observed, observe
 from exporters.quantize.ranges import TensorRanges, tensor_ranges
 from exporters.quantize.reconstruct import reconstruct
 from exporters.quantize.rescale import rescaled
+from exporters.quantize.restore import restored
 from exporters.quantize.rewrites import REWRITES, rewrite
 
 __all__ = ["Candidate", "Search"]
@@ -31,6 +32,8 @@ class Candidate:
     """The float model behind it, with what was done to it."""
     uncorrected: onnx.ModelProto
     """The same before its biases were corrected for the rounding of its weights."""
+    plain: onnx.ModelProto
+    """The same before its weights were rounded, too."""
     model: onnx.ModelProto
     """With Q and DQ."""
     observed: Observed
@@ -73,8 +76,9 @@ class Search:
     """What `ready` held."""
     judge: Judge = field(init=False)
     """On some of the calibration images."""
-    tried: list[Candidate] = field(default_factory=list)
-    """Everything that was scored."""
+    divergence: dict[str, float] = field(default_factory=dict)
+    """Of every candidate by its name; of the models only the nearest is held in memory."""
+    _best: Candidate | None = None
 
     def __post_init__(self) -> None:
         if not weighted_nodes(self.ready, self.dialect):
@@ -91,7 +95,9 @@ class Search:
     @property
     def best(self) -> Candidate:
         """The nearest so far."""
-        return min(self.tried, key=lambda one: one.score.divergence)
+        if self._best is None:
+            raise ValueError("nothing was tried yet")
+        return self._best
 
     def ranges_and_bias(self, source: onnx.ModelProto, steps: tuple[str, ...] = ()) -> Candidate:
         """Tries both rules for ranges on a float model, then the better one with biases corrected.
@@ -120,6 +126,7 @@ class Search:
             left_float=candidate.left_float,
             four_bit=candidate.four_bit,
             uncorrected=source,
+            plain=candidate.plain,
             like=candidate,
         )
 
@@ -148,7 +155,7 @@ class Search:
             steps = tuple(step for step in base.steps if step != "bias")
             plain = self.write(
                 rounded, base.observed, base.ranges, base.rule, (*steps, "rounding"),
-                left_float=base.left_float, four_bit=base.four_bit,
+                left_float=base.left_float, four_bit=base.four_bit, plain=base.plain,
             )  # fmt: skip
             self.correct(plain)
 
@@ -160,7 +167,7 @@ class Search:
         steps = tuple(step for step in base.steps if step != "bias")
         plain = self.write(
             rounded, base.observed, base.ranges, base.rule, (*steps, "rounding"),
-            left_float=base.left_float, four_bit=base.four_bit,
+            left_float=base.left_float, four_bit=base.four_bit, plain=base.plain,
         )  # fmt: skip
         return min(base, plain, self.correct(plain), key=lambda one: one.score.divergence)
 
@@ -175,13 +182,17 @@ class Search:
         left_float: tuple[str, ...] = (),
         four_bit: tuple[str, ...] = (),
         uncorrected: onnx.ModelProto | None = None,
+        plain: onnx.ModelProto | None = None,
         like: Candidate | None = None,
+        record: bool = True,
     ) -> Candidate:
         """Writes and scores one candidate.
 
         Args:
             uncorrected: `source` itself if not given.
+            plain: `source` itself if not given.
             like: one that differs in ranges and biases alone; it saves time.
+            record: whether it counts among those tried.
         """
         half = self.dialect.body == "float16"
         if like is not None and not four_bit and not half:
@@ -192,20 +203,40 @@ class Search:
             )
             model = half_body(model) if half else model
         candidate = Candidate(
-            source=source, uncorrected=uncorrected or source, model=model, observed=observed,
-            ranges=ranges, rule=rule, steps=steps,
+            source=source, uncorrected=uncorrected or source, plain=plain or source, model=model,
+            observed=observed, ranges=ranges, rule=rule, steps=steps,
             left_float=left_float, four_bit=four_bit, score=self.judge.score(model),
         )  # fmt: skip
-        self.tried.append(candidate)
+        if record:
+            self.divergence[candidate.name] = candidate.score.divergence
+            if self._best is None or candidate.score.divergence < self._best.score.divergence:
+                self._best = candidate
         return candidate
 
-    def again(self, candidate: Candidate, **changes: tuple[str, ...]) -> Candidate:
-        """Writes a candidate with other nodes in float or in 4 bits."""
-        changed = replace(candidate, **changes)  # type: ignore[arg-type]
+    def in_float(
+        self, candidate: Candidate, nodes: tuple[str, ...], *, record: bool = True
+    ) -> Candidate:
+        """Writes a candidate with these nodes in float as well, with the weights they came with."""
+        left = (*candidate.left_float, *nodes)
         return self.write(
-            changed.source, changed.observed, changed.ranges, changed.rule, changed.steps,
-            left_float=changed.left_float, four_bit=changed.four_bit,
-            uncorrected=changed.uncorrected,
+            restored(candidate.source, candidate.plain, left), candidate.observed,
+            candidate.ranges, candidate.rule, candidate.steps, left_float=left,
+            four_bit=tuple(name for name in candidate.four_bit if name not in left),
+            uncorrected=restored(candidate.uncorrected, candidate.plain, left),
+            plain=candidate.plain, record=record,
+        )  # fmt: skip
+
+    def in_four_bits(
+        self, candidate: Candidate, nodes: tuple[str, ...], *, record: bool = True
+    ) -> Candidate:
+        """Writes a candidate with the weights of these nodes, and no others, in 4 bits.
+
+        Its biases are not corrected: those of the candidate are for another rounding.
+        """
+        return self.write(
+            candidate.uncorrected, candidate.observed, candidate.ranges, candidate.rule,
+            tuple(step for step in candidate.steps if step != "bias"),
+            left_float=candidate.left_float, four_bit=nodes, plain=candidate.plain, record=record,
         )  # fmt: skip
 
     def _observe(self, source: onnx.ModelProto) -> Observed:

@@ -17,8 +17,7 @@ def savings(search: Search, candidate: Candidate) -> dict[str, float]:
     for node in weighted_nodes(candidate.source, search.dialect):
         if node.name in candidate.left_float:
             continue
-        without = search.again(candidate, left_float=(*candidate.left_float, node.name))
-        search.tried.remove(without)
+        without = search.in_float(candidate, (node.name,), record=False)
         saved[node.name] = candidate.score.divergence - without.score.divergence
     return dict(sorted(saved.items(), key=lambda item: (-item[1], item[0])))
 
@@ -32,14 +31,15 @@ def hold_agreement(
         The candidate with the fewest nodes in float, up to a factor of two in their number, that
         holds; or the one with all of them.
     """
-    best, count = candidate, 0
-    while not config.allows(best.score.agreement) and count < len(order):
-        count = min(len(order), max(1, 2 * count))
-        best = search.again(candidate, left_float=(*candidate.left_float, *order[:count]))
-    low, high = count // 2, count
+    best, low, high = candidate, 0, 0
+    while not config.allows(best.score.agreement):
+        if high == len(order):
+            return best
+        low, high = high, min(len(order), max(1, 2 * high))
+        best = search.in_float(candidate, tuple(order[:high]))
     while high - low > 1:
         middle = (low + high) // 2
-        tried = search.again(candidate, left_float=(*candidate.left_float, *order[:middle]))
+        tried = search.in_float(candidate, tuple(order[:middle]))
         if config.allows(tried.score.agreement):
             best, high = tried, middle
         else:
@@ -57,12 +57,12 @@ def meet_size(search: Search, candidate: Candidate, most_bytes: int) -> Candidat
         The candidate within `most_bytes`, or the one with all weights in 4 bits.
     """
     sizes = {weight.name: _values(weight) for weight in candidate.source.graph.initializer}
+    base = search.in_four_bits(candidate, candidate.four_bit, record=False)
     harm = {}
     for node in weighted_nodes(candidate.source, search.dialect):
         if node.input[1] in sizes and node.name not in candidate.left_float:
-            narrowed = search.again(candidate, four_bit=(*candidate.four_bit, node.name))
-            search.tried.remove(narrowed)
-            added = narrowed.score.divergence - candidate.score.divergence
+            narrowed = search.in_four_bits(base, (*base.four_bit, node.name), record=False)
+            added = narrowed.score.divergence - base.score.divergence
             harm[node.name] = (max(added, 0.0) / sizes[node.input[1]], sizes[node.input[1]] // 2)
     left = sorted(harm, key=lambda name: (harm[name][0], name))
     narrow, best = list(candidate.four_bit), candidate
@@ -71,7 +71,7 @@ def meet_size(search: Search, candidate: Candidate, most_bytes: int) -> Candidat
         while left and excess > 0:
             narrow.append(left.pop(0))
             excess -= harm[narrow[-1]][1]
-        best = search.again(candidate, four_bit=tuple(narrow))
+        best = search.in_four_bits(candidate, tuple(narrow))
     return best
 
 

@@ -10,13 +10,18 @@ import numpy as np
 import onnx
 import pytest
 
-from cake_edge.errors import ArtifactError, GateFailed, NumericsError, PoolError
+from cake_edge.errors import ArtifactError, GateFailed, NumericsError, PoolError, UsageMistake
 from cake_edge.provenance import sha256_file
 from exporters.artifact import attach_card
 from exporters.parity import compare
 from exporters.quantize import QuantizeConfig, quantize
 from exporters.quantize.config import Speed
+from exporters.quantize.feed import Feed
+from exporters.quantize.graph import prepare, read_float_model
+from exporters.quantize.insert import weighted_nodes
+from exporters.quantize.ort_x86 import ORT_X86
 from exporters.quantize.ranges import Range, TensorRanges
+from exporters.quantize.search import Search
 from exporters.runtimes import OrtSession, open_session
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,6 +172,30 @@ def test_layers_are_left_in_float_until_the_budget_holds(float_file, images, tmp
     assert saved == sorted(saved, reverse=True)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_with_every_layer_in_float_it_is_the_float_model(float_file, images, bits):
+    model = prepare(read_float_model(float_file))
+    with OrtSession(float_file) as session:
+        spec = session.card.spec
+    search = Search(model, ORT_X86, (ORT_X86,), Feed(images, spec, 64))
+    best = search.ranges_and_bias(model)
+    if bits == 4:
+        names = tuple(node.name for node in weighted_nodes(model, ORT_X86))
+        best = search.round_narrow(search.in_four_bits(best, names))
+    else:
+        search.rounding()
+        best = search.best
+    assert best.score.divergence > 1e-6
+    every = tuple(node.name for node in weighted_nodes(best.source, ORT_X86))
+    assert search.in_float(best, every).score.divergence < 1e-9
+
+
+def test_tensorrt_is_given_no_weights_in_four_bits(float_file, images, tmp_path):
+    config = QuantizeConfig(weight_bits=4)
+    with pytest.raises(UsageMistake, match="takes no 4-bit weights"):
+        quantize(float_file, tmp_path / "q.onnx", images, target="tensorrt", config=config)
+
+
 def test_no_layer_is_left_in_float_where_the_budget_holds(float_file, images, tmp_path):
     out = tmp_path / "q.onnx"
     config = QuantizeConfig(max_agreement_drop=0.5, latency_seconds=0)
@@ -224,7 +253,7 @@ def test_a_size_is_met_by_narrowing_some_weights(done, float_file, images, tmp_p
 
 def test_a_size_out_of_reach_is_refused_with_the_smallest_there_is(float_file, images, tmp_path):
     config = QuantizeConfig(target_bytes=10_000, latency_seconds=0)
-    with pytest.raises(GateFailed, match=r"smallest .* has \d+ bytes.*10000 asked for"):
+    with pytest.raises(GateFailed, match=r"would have \d+ bytes.*10000 asked for"):
         quantize(float_file, tmp_path / "q.onnx", images, config=config)
     assert list(tmp_path.iterdir()) == []
 
