@@ -13,7 +13,7 @@ import click
 from benchmarks.results_files import RESULTS
 from cake_edge.provenance import read_json
 
-__all__ = ["accuracy_table", "cost_table", "speed_table"]
+__all__ = ["TABLES", "accuracy_table", "cost_table", "speed_table"]
 
 
 def accuracy_table(results: Mapping[str, Any]) -> str:

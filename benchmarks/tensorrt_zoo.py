@@ -287,20 +287,29 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 @click.option("--jobs", default=1, show_default=True, help="Architectures at a time.")
 @click.option("--rows", type=click.Path(path_type=Path), default=Path("runs/tensorrt_zoo"))
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS / "tensorrt_zoo.json")
+@click.option("--kept", is_flag=True, help="Write the table of the rows that are there, no more.")
 @click.option("--one", type=click.Choice(list(NAMES)), hidden=True)
-def main(only: tuple[str, ...], jobs: int, rows: Path, results: Path, one: str | None) -> None:
-    """Fills the table; rows that are there are kept, failures tried again. --only writes none."""
+def main(
+    only: tuple[str, ...], jobs: int, rows: Path, results: Path, kept: bool, one: str | None
+) -> None:
+    """Fills the table; rows that are there are kept, failures tried again. --only writes none.
+
+    Rows may have been measured at several commits; the results name the one that wrote them.
+    """
     if one is not None:
         with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder:
             click.echo(json.dumps(measure(one, Path(folder))))
         return
     rows.mkdir(parents=True, exist_ok=True)
+    if kept:
+        only = tuple(name for name in NAMES if (rows / f"{name}.json").exists())
     with ThreadPoolExecutor(jobs) as workers:
         table = list(workers.map(lambda name: _row(name, rows), only or NAMES))
-    if only:
+    if only and not kept:
         return
     measured = {"target": TARGET, "images": COUNT, "summary": summary(table), "rows": table}
-    write_results(results, ["python", "-m", "benchmarks.tensorrt_zoo"], measured)
+    command = ["python", "-m", "benchmarks.tensorrt_zoo", *(["--kept"] if kept else [])]
+    write_results(results, command, measured)
     click.echo(json.dumps(measured["summary"], indent=2))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -116,13 +117,16 @@ def command(
 
     where = torch_device(device, threads)
     spec = _card(model).spec
-    if pool is not None:
-        images = _from_pool(pool, spec, config.images)
-    elif teacher is not None:
-        images = _from_teacher(teacher, spec, config.images, seed, where, prior or DEFAULT_PRIOR)
-    else:
-        images = _from_prior(spec, config.images, seed, prior or DEFAULT_PRIOR)
-    report = quantize(model, out, images, target=target, config=config)
+    made, count = prior or DEFAULT_PRIOR, config.images
+    with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder:
+        scratch = Path(folder)
+        if pool is not None:
+            images = _from_pool(pool, spec, count)
+        elif teacher is not None:
+            images = _from_teacher(teacher, spec, count, seed, where, made, scratch)
+        else:
+            images = _from_prior(spec, count, seed, made, scratch)
+        report = quantize(model, out, images, target=target, config=config)
     result = {
         **report.to_dict(),
         **about(out, _card(out)),
@@ -186,7 +190,13 @@ def _from_pool(path: Path, spec: ImageSpec, most: int) -> Images:
 
 
 def _from_teacher(
-    config: TeacherConfig, spec: ImageSpec, count: int, seed: int, device: torch.device, prior: str
+    config: TeacherConfig,
+    spec: ImageSpec,
+    count: int,
+    seed: int,
+    device: torch.device,
+    prior: str,
+    scratch: Path,
 ) -> Images:
     from cake_edge.samplers import CakeConfig
     from cake_edge.teachers import load_teacher
@@ -195,16 +205,31 @@ def _from_teacher(
     _require_same_space(f"the teacher {config.reference}", teacher.spec, spec)
     sampler = CakeConfig(prior=prior, images_per_shard=BATCH, batch=BATCH, half=False)
     maker = sampler.build(teacher, count=count, seed=seed)
-    shards = [maker.shard(index).images.cpu().numpy() for index in range(-(-count // BATCH))]
-    return lambda: iter(shards)
+    batches = (maker.shard(index).images.cpu().numpy() for index in range(-(-count // BATCH)))
+    return _kept(batches, scratch)
 
 
-def _from_prior(spec: ImageSpec, count: int, seed: int, prior: str) -> Images:
+def _from_prior(spec: ImageSpec, count: int, seed: int, prior: str, scratch: Path) -> Images:
     from cake_edge.priors import PRIORS
     from cake_edge.seeding import generator
 
-    drawn = PRIORS[prior](count, spec, generator(seed, "quantize"))
-    return lambda: (part.numpy() for part in drawn.split(BATCH))
+    starts = range(0, count, BATCH)
+    batches = (
+        PRIORS[prior](min(BATCH, count - start), spec, generator(seed, "quantize", start)).numpy()
+        for start in starts
+    )
+    return _kept(batches, scratch)
+
+
+def _kept(batches: Iterable[npt.NDArray[np.float32]], scratch: Path) -> Images:
+    """Keeps batches on disk: they are read several times, and hundreds of them fill a memory."""
+    import numpy as np
+
+    files = []
+    for place, batch in enumerate(batches):
+        files.append(scratch / f"{place}.npy")
+        np.save(files[-1], batch)
+    return lambda: (np.load(file) for file in files)
 
 
 def _require_same_space(what: str, found: ImageSpec, wanted: ImageSpec) -> None:
