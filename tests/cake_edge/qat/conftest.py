@@ -62,10 +62,13 @@ def tiny_teacher() -> FrozenTeacher:
         nn.Linear(256, 4),
     )
     random = generator(5, "tiny")
-    for parameter in network.parameters():
+    for name, parameter in network.named_parameters():
         if parameter.ndim > 1:
             bound = parameter[0].numel() ** -0.5
             nn.init.uniform_(parameter, -1.7 * bound, 1.7 * bound, generator=random)
+        elif name.endswith("bias"):
+            # Torch drew it from its global generator.
+            nn.init.zeros_(parameter)
     optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
     for _ in range(60):
         images = shapes(64, SPEC, random)
