@@ -33,8 +33,6 @@ class Dialect:
     """Whether the zero point of every activation is 0."""
     integer_bias: bool = True
     """Whether biases are int32 at the product of the two scales; else they stay float."""
-    attention: bool = True
-    """Whether products of two activations are quantized, or those with constant weights alone."""
     residuals: bool = False
     """Whether the branch that is added to a convolution's output is quantized before the sum."""
     body: Literal["float32", "float16"] = "float32"

@@ -35,8 +35,8 @@ CLAMPS = frozenset({"Relu", "Clip"})
 
 
 def weighted_nodes(model: onnx.ModelProto, dialect: Dialect) -> list[onnx.NodeProto]:
-    """Returns the nodes with weights, or products of activations, that the dialect quantizes."""
-    left = set(_left_float(model, dialect))
+    """Returns the nodes with weights that the dialect quantizes."""
+    left = set(_left_float(model))
     return [
         node
         for node in model.graph.node
@@ -47,10 +47,11 @@ def weighted_nodes(model: onnx.ModelProto, dialect: Dialect) -> list[onnx.NodePr
 def rangeable_tensors(model: onnx.ModelProto, dialects: Collection[Dialect]) -> set[str]:
     """Returns the activations that `write_qdq` may ask a range of, in any of the dialects."""
     wanted: set[str] = set()
+    left = set(_left_float(model))
     for dialect in dialects:
         touched = set()
         for node in model.graph.node:
-            if node.op_type in dialect.operators:
+            if node.op_type in dialect.operators and node.name not in left:
                 touched.update(node.input)
                 if node.op_type not in dialect.float_outputs:
                     touched.update(node.output)
@@ -164,7 +165,7 @@ def _narrow_weights(model: onnx.ModelProto, nodes: Collection[str]) -> dict[str,
 
 def _excluded(model: onnx.ModelProto, dialect: Dialect, left_float: Collection[str]) -> list[str]:
     """Names of all nodes that are not quantized."""
-    excluded = {*_left_float(model, dialect), *left_float}
+    excluded = {*_left_float(model), *left_float}
     if left_float:
         excluded.update(_islands(model, excluded))
     return sorted(excluded)
@@ -186,7 +187,7 @@ def _islands(model: onnx.ModelProto, excluded: Collection[str]) -> set[str]:
     }
 
 
-def _left_float(model: onnx.ModelProto, dialect: Dialect) -> list[str]:
+def _left_float(model: onnx.ModelProto) -> list[str]:
     """Names of the nodes that stay float although their operator is quantized elsewhere."""
     constants = {weight.name for weight in model.graph.initializer}
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
@@ -197,11 +198,7 @@ def _left_float(model: onnx.ModelProto, dialect: Dialect) -> list[str]:
         gated = not GATES.isdisjoint(producers.get(name) for name in node.input)
         scale = node.op_type == "Mul" and not gated
         attention = node.op_type in WEIGHTED and node.input[1] not in constants
-        if (
-            scale
-            or (node.op_type == "GlobalAveragePool" and unbounded)
-            or (attention and not dialect.attention)
-        ):
+        if scale or attention or (node.op_type == "GlobalAveragePool" and unbounded):
             left.append(node.name)
     return left
 

@@ -16,6 +16,8 @@ Which operators, measured at one thread and batch 1:
   thirty-three; behind residual sums that LayerNormalization follows, it is out again.
 * MaxPool and the operators that only move values are in, as they then keep the scale of their
   input and run on bytes.
+* Products of two activations are left out: they are a twelfth of a ViT-S's arithmetic, and the
+  Softmax that would be quantized between them takes seven times as long in integers as in float.
 * The output of Gemm, a classifier's logits as a rule, stays float: nothing that comes after it
   could use the integers.
 """

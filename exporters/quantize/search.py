@@ -12,6 +12,7 @@ from exporters.quantize.bias import correct_biases, correctable_inputs
 from exporters.quantize.body import half_body
 from exporters.quantize.dialect import Dialect
 from exporters.quantize.feed import Feed
+from exporters.quantize.forms import in_form_of
 from exporters.quantize.insert import rangeable_tensors, weighted_nodes, write_qdq
 from exporters.quantize.judge import Judge, Score
 from exporters.quantize.observe import Observed, observe
@@ -72,8 +73,10 @@ class Search:
     """All whose ranges the table is to hold, so that the file can change its dialect later."""
     feed: Feed
     """The images."""
+    formed: onnx.ModelProto = field(init=False)
+    """`ready` in the form that the target is fastest with."""
     observed: Observed = field(init=False)
-    """What `ready` held."""
+    """What `formed` held."""
     judge: Judge = field(init=False)
     """On some of the calibration images."""
     divergence: dict[str, float] = field(default_factory=dict)
@@ -87,7 +90,8 @@ class Search:
                 "keep the float file"
             )
         # The pass that finds the ranges gives the judge its reference as well.
-        self.observed = self._observe(self.ready)
+        self.formed = in_form_of(self.ready, self.dialect)
+        self.observed = self._observe(self.formed)
         self.judge = Judge(
             self.ready, self.feed.judging(), self.dialect, reference=self.observed.logits
         )
@@ -106,7 +110,11 @@ class Search:
             source: a model that computes what `ready` does.
             steps: what made it of `ready`.
         """
-        observed = self.observed if source is self.ready else self._observe(source)
+        if source is self.ready:
+            source, observed = self.formed, self.observed
+        else:
+            source = in_form_of(source, self.dialect)
+            observed = self._observe(source)
         widest, nearest = (self._table(observed, rule) for rule in ("minmax", "least-error"))
         first = self.write(source, observed, widest, "minmax", steps)
         second = self.write(source, observed, nearest, "least-error", steps, like=first)

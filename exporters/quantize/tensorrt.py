@@ -31,7 +31,6 @@ TENSORRT = Dialect(
     signed=True,
     symmetric=True,
     integer_bias=False,
-    attention=False,
     residuals=True,
 )
 
