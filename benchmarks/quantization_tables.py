@@ -27,7 +27,10 @@ def accuracy_table(results: Mapping[str, Any]) -> str:
     for place in range(max(len(one["rows"]) for one in models.values())):
         rows = [list(one["rows"].values())[place] for one in models.values()]
         source = rows[0]["images"] if len({row["images"] for row in rows}) == 1 else "the model"
-        cells = " | ".join(f"{-row['drop']:+.1f}, {row['agreement']:.1f} %" for row in rows)
+        # Adding 0.0 takes the sign from a zero.
+        cells = " | ".join(
+            f"{round(-row['drop'], 1) + 0.0:+.1f}, {row['agreement']:.1f} %" for row in rows
+        )
         lines.append(f"| {rows[0]['target']} | {rows[0].get('effort', '')} | {source} | {cells} |")
     return "\n".join(lines)
 

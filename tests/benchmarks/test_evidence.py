@@ -6,6 +6,7 @@ import re
 import pytest
 
 from benchmarks.demo import markdown_table, promises
+from benchmarks.quantization_tables import TABLES
 from cake_edge.pipeline import demo_recipe
 from cake_edge.provenance import sha256_file
 from cake_edge.recipe import resolved
@@ -70,6 +71,12 @@ def test_the_embedded_teacher_is_the_one_that_was_measured(root):
     assert f"{result['parameters']:,}" in card
 
 
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_the_tables_of_int8_are_those_of_the_results(root, name):
+    results = json.loads((root / f"benchmarks/results/{name}.json").read_text())
+    assert TABLES[name](results) in (root / "docs/quantization.md").read_text()
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -77,7 +84,12 @@ def test_the_embedded_teacher_is_the_one_that_was_measured(root):
         "demo_variants",
         "fashion_mnist_teacher",
         "kill_resume",
+        "low_bit",
+        "quantization_accuracy",
+        "quantization_cost",
+        "quantization_speed",
         "startup",
+        "tensorrt_zoo",
         "efficientnet_lite0",
     ],
 )
