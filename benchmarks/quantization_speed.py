@@ -143,10 +143,11 @@ def _rivals(model: Path, folder: Path, images: StoredImages) -> dict[str, Path]:
 def time_files(
     paths: Mapping[str, Path], image: Images, config: LatencyConfig
 ) -> dict[str, dict[str, Any]]:
-    """Returns for each file its latencies and its speed over the first."""
+    """Returns for each file its latencies, its speed over the first, and that of `OURS` over it."""
     sessions = [OrtSession(path, fixed_batch=1) for path in paths.values()]
     wall = measure(sessions, [image] * len(sessions), config)
     processor = _processor_rounds(sessions, image, config)
+    ours = list(paths).index(OURS)
     timed = {}
     for name, one, rounds in zip(paths, wall, processor, strict=True):
         timed[name] = {
@@ -155,6 +156,10 @@ def time_files(
             "over_float": {
                 "wall": _interval(paired_ratio(wall[0], one)),
                 "processor": _interval(ratio_of_rounds(processor[0], rounds)),
+            },
+            "ours_over_it": {
+                "wall": _interval(paired_ratio(one, wall[ours])),
+                "processor": _interval(ratio_of_rounds(rounds, processor[ours])),
             },
             "bytes": paths[name].stat().st_size,
         }
