@@ -223,13 +223,13 @@ def _from_prior(spec: ImageSpec, count: int, seed: int, prior: str, scratch: Pat
 
 def _kept(batches: Iterable[npt.NDArray[np.float32]], scratch: Path) -> Images:
     """Keeps batches on disk: they are read several times, and hundreds of them fill a memory."""
-    import numpy as np
+    from safetensors.numpy import load_file, save_file
 
     files = []
     for place, batch in enumerate(batches):
-        files.append(scratch / f"{place}.npy")
-        np.save(files[-1], batch)
-    return lambda: (np.load(file) for file in files)
+        files.append(scratch / f"{place}.safetensors")
+        save_file({"images": batch}, files[-1])
+    return lambda: (load_file(file)["images"] for file in files)
 
 
 def _require_same_space(what: str, found: ImageSpec, wanted: ImageSpec) -> None:
