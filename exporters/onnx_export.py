@@ -15,7 +15,7 @@ from exporters.artifact import ModelCard, attach_card
 from exporters.parity import compare, require
 from exporters.runtimes.ort import OrtSession
 
-__all__ = ["INPUT", "OPSET", "OUTPUT", "export_onnx"]
+__all__ = ["INPUT", "OPSET", "OUTPUT", "export_onnx", "onnx_from_torch"]
 
 INPUT = "input"
 OUTPUT = "logits"
@@ -43,8 +43,7 @@ def export_onnx(network: nn.Module, path: Path, card: ModelCard) -> ModelCard:
         GateFailed: ONNX Runtime's logits are not torch's.
     """
     twin = copy.deepcopy(network).cpu().float().eval()
-    model = _onnx_from_torch(twin, card)
-    _strip(model)
+    model = onnx_from_torch(twin, card)
     attach_card(model, card)
     onnx.checker.check_model(model, full_check=True)
     with atomic_path(path) as temporary:
@@ -53,7 +52,12 @@ def export_onnx(network: nn.Module, path: Path, card: ModelCard) -> ModelCard:
     return card
 
 
-def _onnx_from_torch(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
+def onnx_from_torch(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
+    """Returns a network as ONNX, with nothing in it that names the machine; not checked.
+
+    Raises:
+        ArtifactError: torch cannot export it.
+    """
     # Two images: an example batch of one would be taken for a constant.
     example = _images(2, card)
     try:
@@ -80,6 +84,7 @@ def _onnx_from_torch(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
     model = program.model_proto
     if not isinstance(model, onnx.ModelProto):
         raise ArtifactError(f"torch's exporter gave a {type(model).__name__}, not an ONNX model")
+    _strip(model)
     return model
 
 

@@ -171,7 +171,7 @@ def _write_onnx(path: Path, onnx_path: Path) -> None:
     from cake_edge.qat.onnx_form import onnx_form
     from cake_edge.seeding import generator
     from exporters.artifact import ModelCard, attach_card
-    from exporters.onnx_export import _onnx_from_torch, _strip
+    from exporters.onnx_export import onnx_from_torch
     from exporters.parity import compare, require
     from exporters.runtimes.ort import OrtSession
 
@@ -185,8 +185,7 @@ def _write_onnx(path: Path, onnx_path: Path) -> None:
         parameters=parameter_count(network),
         manifest={key: header.manifest[key] for key in ("config", "seed", "teacher", "pool")},
     )
-    model = _onnx_from_torch(onnx_form(network), card)
-    _strip(model)
+    model = onnx_from_torch(onnx_form(network), card)
     attach_card(model, card)
     images = structured(CHECKED, card.spec, generator(0, "qat onnx"))
     with torch.no_grad():

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
-__all__ = ["STANDARD", "WEIGHTED", "Graph", "attribute", "is_integer_operator", "label"]
+from exporters.operators import is_integer_operator
+
+__all__ = ["STANDARD", "WEIGHTED", "Graph", "attribute", "label"]
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that multiply by weights: where quantization pays."""
@@ -158,17 +160,9 @@ class Graph:
         """Whether anything in the model is an integer approximation of float."""
         return any(
             node.op_type in ("QuantizeLinear", "DequantizeLinear", "MatMulNBits")
-            or is_integer_operator(node)
+            or is_integer_operator(node.op_type)
             for node in self.every_node()
         )
-
-
-def is_integer_operator(node: onnx.NodeProto) -> bool:
-    """Whether a node takes and gives integers where the usual operator computes in float."""
-    return (
-        node.op_type.startswith(("QLinear", "QGemm", "DynamicQuantize", "QAttention"))
-        or "Integer" in node.op_type
-    )
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from exporters.lint.finding import Rule
-from exporters.lint.graph import STANDARD, Graph, is_integer_operator, label
+from exporters.lint.graph import STANDARD, Graph, label
 from exporters.lint.rules_common import (
     QUANTIZE,
     RETARGET,
@@ -22,6 +22,7 @@ from exporters.lint.rules_common import (
 )
 from exporters.lint.tensorrt_operators import NEWEST_OPSET, UNKNOWN_OPERATORS
 from exporters.model_file import default_opset
+from exporters.operators import is_integer_operator
 
 __all__ = ["RULES"]
 
@@ -99,7 +100,7 @@ def unknown_operators(graph: Graph) -> list[str]:
 
 
 def _integer(node: NodeProto) -> bool:
-    return is_integer_operator(node)
+    return is_integer_operator(node.op_type)
 
 
 def _foreign(graph: Graph) -> list[NodeProto]:

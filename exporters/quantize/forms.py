@@ -22,6 +22,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from exporters.quantize.dialect import Dialect
+from exporters.quantize.graph import drop_unused
 
 __all__ = ["in_form_of", "products_as_gemm", "stem_of_four"]
 
@@ -68,7 +69,7 @@ def stem_of_four(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.insert(0, helper.make_node("Pad", [image.name, pads], [name], f"{name}_node"))
     shape = [None, LANES, *dims[2:]]
     graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-    _drop_unused(graph)
+    drop_unused(graph)
     return formed
 
 
@@ -112,7 +113,7 @@ def products_as_gemm(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
-    _drop_unused(graph)
+    drop_unused(graph)
     return formed
 
 
@@ -179,10 +180,3 @@ def _gemm(
     yield helper.make_node("Gemm", inputs, [flat], name, transB=1)
     shape = constant("shape", np.array([-1, *product.inner, width], np.int64))
     yield helper.make_node("Reshape", [flat, shape], [product.output], f"{name}_restore")
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

@@ -13,13 +13,12 @@ from onnx import numpy_helper
 
 from cake_edge.errors import ArtifactError, NumericsError
 from exporters.model_file import check_image_input, read_model
+from exporters.operators import is_integer_operator
 from exporters.runtimes.ort import open_inference_session, session_options
 
-__all__ = ["float_tensors", "prepare", "read_float_model"]
+__all__ = ["drop_unused", "float_tensors", "name_nodes", "prepare", "read_float_model"]
 
 QUANTIZED_OPERATORS = ("QuantizeLinear", "DequantizeLinear", "MatMulNBits")
-INTEGER_OPERATORS = ("QLinear", "QGemm", "QAttention", "DynamicQuantize")
-"""How the names of those begin that compute in integers; others of them hold "Integer"."""
 
 
 def read_float_model(path: Path) -> onnx.ModelProto:
@@ -35,9 +34,7 @@ def read_float_model(path: Path) -> onnx.ModelProto:
     found = Counter(
         node.op_type
         for node in model.graph.node
-        if node.op_type in QUANTIZED_OPERATORS
-        or node.op_type.startswith(INTEGER_OPERATORS)
-        or "Integer" in node.op_type
+        if node.op_type in QUANTIZED_OPERATORS or is_integer_operator(node.op_type)
     )
     if found:
         counts = ", ".join(f"{number} {name}" for name, number in sorted(found.items()))
@@ -72,14 +69,23 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     ready.opset_import.extend(imports)
     typed = onnx.shape_inference.infer_shapes(ready)
     _pool_means(typed)
-    _name_nodes(typed)
+    name_nodes(typed.graph)
     return typed
 
 
-def _name_nodes(model: onnx.ModelProto) -> None:
-    """Gives every node a name of its own: functions that were inlined leave theirs empty."""
-    taken = {node.name for node in model.graph.node}
-    for place, node in enumerate(model.graph.node):
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Takes out constants that nothing reads any more."""
+    used = {name for node in graph.node for name in node.input}
+    used |= {port.name for port in graph.output}
+    kept = [constant for constant in graph.initializer if constant.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def name_nodes(graph: onnx.GraphProto) -> None:
+    """Names nodes without a name, as inlined functions leave them: nodes are spoken of by name."""
+    taken = {node.name for node in graph.node}
+    for place, node in enumerate(graph.node):
         if not node.name:
             node.name = f"{node.op_type}_{place}"
             while node.name in taken:
@@ -106,10 +112,7 @@ def _pool_means(model: onnx.ModelProto) -> None:
             node.op_type = "GlobalAveragePool"
             del node.input[1:]
             del node.attribute[:]
-    used = {name for node in graph.node for name in node.input}
-    kept_weights = [weight for weight in graph.initializer if weight.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept_weights)
+    drop_unused(graph)
 
 
 def float_tensors(model: onnx.ModelProto) -> list[str]:

@@ -23,6 +23,7 @@ from cake_edge.errors import ArtifactError, UsageMistake, near_names
 from cake_edge.provenance import atomic_path, sha256_file
 from exporters.artifact import ModelCard, attach_card, card_from_metadata
 from exporters.model_file import default_opset, read_model
+from exporters.operators import is_integer_operator
 from exporters.quantize import TARGETS
 from exporters.quantize.body import half_body
 from exporters.quantize.dialect import Dialect
@@ -141,11 +142,7 @@ def _check_form(model: onnx.ModelProto, card: ModelCard | None, target: str) -> 
     if card is not None and card.target == target:
         raise UsageMistake(f"the file is for {target} already; name another target")
     counts = Counter(node.op_type for node in model.graph.node)
-    integer = {
-        name: number
-        for name, number in sorted(counts.items())
-        if name.startswith(("QLinear", "QGemm", "DynamicQuantize")) or "Integer" in name
-    }
+    integer = {name: number for name, number in sorted(counts.items()) if is_integer_operator(name)}
     if integer:
         said = ", ".join(f"{number} {name}" for name, number in integer.items())
         raise ArtifactError(

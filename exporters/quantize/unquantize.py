@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from cake_edge.errors import ArtifactError
+from exporters.quantize.graph import drop_unused, name_nodes
 from exporters.quantize.ranges import Range, TensorRanges
 from exporters.quantize.removed import likely_activations, put_back
 from exporters.quantize.stored import Weight, stored_weights
@@ -59,8 +60,8 @@ def unquantize(
     _constants_to_float(model, weights)
     _take_out_pairs(model)
     restored = put_back(model, likely_activations(model, ranges) if removed is None else removed)
-    _drop_unused(graph)
-    _name_nodes(graph)
+    drop_unused(graph)
+    name_nodes(graph)
     del graph.value_info[:]
     onnx.checker.check_model(model)
     return Unquantized(
@@ -194,22 +195,3 @@ def _resolved(name: str, renamed: Mapping[str, str]) -> str:
     while renamed.get(name, name) != name:
         name = renamed[name]
     return name
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
-    used |= {port.name for port in graph.output}
-    kept = [weight for weight in graph.initializer if weight.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Names those without a name: which nodes stay float is said by name."""
-    taken = {node.name for node in graph.node}
-    for index, node in enumerate(graph.node):
-        if not node.name:
-            node.name = f"{node.op_type}_{index}"
-            while node.name in taken:
-                node.name += "_"
-            taken.add(node.name)

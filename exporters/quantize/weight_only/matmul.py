@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from exporters.quantize.graph import drop_unused
 from exporters.quantize.weight_only import WeightOnly
 
 __all__ = ["as_products", "product_share", "products", "write_blocks"]
@@ -54,7 +55,7 @@ def as_products(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(onnx.helper.make_node("Add", *ends, name=f"{node.name}_bias"))
     del graph.node[:]
     graph.node.extend(nodes)
-    _drop_unused(graph)
+    drop_unused(graph)
     return changed
 
 
@@ -104,7 +105,7 @@ def write_blocks(model: onnx.ModelProto, target: WeightOnly, *, symmetric: bool)
         )
         quantizer.process()
     written: onnx.ModelProto = quantizer.model.model
-    _drop_unused(written.graph)
+    drop_unused(written.graph)
     del written.graph.value_info[:]
     onnx.checker.check_model(written)
     return written
@@ -128,11 +129,3 @@ def _quiet() -> Iterator[None]:
 
 def _values(tensor: onnx.TensorProto) -> Any:
     return numpy_helper.to_array(tensor).astype(np.float32)
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
-    used |= {port.name for port in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from exporters.lint.graph import Graph, is_integer_operator, label
+from exporters.lint.graph import Graph, label
 
 
 def graph_of(parts: Any, output: str, **settings: Any) -> Graph:
@@ -99,24 +99,6 @@ def test_constants_as_nodes_and_damaged_ones(parts: Any) -> None:
     assert graph.values("scale") == 0.5
     assert graph.values("broken") is None
     assert graph.values("x") is None
-
-
-@pytest.mark.parametrize(
-    ("operator", "integer"),
-    [
-        ("QLinearConv", True),
-        ("QLinearAdd", True),
-        ("ConvInteger", True),
-        ("MatMulIntegerToFloat", True),
-        ("DynamicQuantizeMatMul", True),
-        ("QGemm", True),
-        ("QuantizeLinear", False),
-        ("Conv", False),
-        ("QuickGelu", False),
-    ],
-)
-def test_integer_operators_are_known_by_name(operator: str, integer: bool) -> None:
-    assert is_integer_operator(helper.make_node(operator, [], [])) == integer
 
 
 def test_a_node_without_a_name_is_called_by_what_it_makes() -> None:
