@@ -23,7 +23,8 @@ WHOLE_JOB = (
     "cake_edge/report_rows.py",
 )
 SHARED = {
-    f"cake_edge.{name}" for name in ("errors", "spec", "provenance", "checkpoint", "progress")
+    f"cake_edge.{name}"
+    for name in ("errors", "spec", "provenance", "checkpoint", "progress", "onnx_file")
 }
 DEVICE_SIDE = ("exporters/runtimes/", "exporters/latency/", "exporters/report/")
 HOST_ONLY = ("torch", "timm", "onnx", "onnxscript", "safetensors.torch", "torchvision")

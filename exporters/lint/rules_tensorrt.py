@@ -21,7 +21,7 @@ from exporters.lint.rules_common import (
     weight_axes,
 )
 from exporters.lint.tensorrt_operators import NEWEST_OPSET, UNKNOWN_OPERATORS
-from exporters.model_file import default_opset
+from cake_edge.onnx_file import default_opset
 from exporters.operators import is_integer_operator
 
 __all__ = ["RULES"]

@@ -12,7 +12,7 @@ import onnx
 from onnx import numpy_helper
 
 from cake_edge.errors import ArtifactError, NumericsError
-from exporters.model_file import check_image_input, read_model
+from cake_edge.onnx_file import check_image_input, read_model
 from exporters.operators import is_integer_operator
 from exporters.runtimes.ort import open_inference_session, session_options
 

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cake_edge.errors import ArtifactError
-from exporters import model_file
-from exporters.model_file import check_image_input, default_opset, read_model
+from cake_edge import onnx_file
+from cake_edge.onnx_file import check_image_input, default_opset, read_model
 
 SIZE = 1 << 12
 Shape = tuple[str | int | None, ...]
@@ -108,7 +108,7 @@ def test_an_opset_that_is_not_known_is_refused(tmp_path: Path, opset: int) -> No
 def test_a_model_beyond_protobufs_bound_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     with path.open("wb") as stream:
-        stream.truncate(model_file.LARGEST_BYTES + 1)  # a hole, not two gigabytes
+        stream.truncate(onnx_file.LARGEST_BYTES + 1)  # a hole, not two gigabytes
     with pytest.raises(ArtifactError, match="at most 2 GiB"):
         read_model(path)
 
@@ -116,8 +116,8 @@ def test_a_model_beyond_protobufs_bound_is_refused_unread(tmp_path: Path) -> Non
 def test_weights_beside_the_model_count_for_its_size(beside: Path) -> None:
     weights = beside.parent / "weights.bin"
     with weights.open("r+b") as stream:
-        stream.truncate(model_file.LARGEST_BYTES + 1)
-    rewrite(beside, length=str(model_file.LARGEST_BYTES))
+        stream.truncate(onnx_file.LARGEST_BYTES + 1)
+    rewrite(beside, length=str(onnx_file.LARGEST_BYTES))
     with pytest.raises(ArtifactError, match="at most 2 GiB"):
         read_model(beside)
 

@@ -23,8 +23,12 @@ OLDEST_OPSET = 13
 """The first whose QuantizeLinear knows a scale for each channel."""
 
 
-def read_model(path: Path) -> onnx.ModelProto:
+def read_model(path: Path, *, oldest: int = OLDEST_OPSET) -> onnx.ModelProto:
     """Reads an ONNX file with all its weights, wherever in its folder they lie.
+
+    Args:
+        path: the file.
+        oldest: the lowest opset that the caller can work with.
 
     Raises:
         ArtifactError: it is missing, not ONNX, of an opset that is not known, too large, or its
@@ -34,7 +38,7 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise ArtifactError(f"{path} does not exist or is not a file; name an ONNX file")
     _check_size(path, path.stat().st_size)
     model = _parsed(path)
-    _check_opset(model, path)
+    _check_opset(model, path, oldest)
     outside = [tensor for tensor in _tensors(model) if _is_external(tensor)]
     for tensor in outside:
         _check_external(tensor, path)
@@ -109,11 +113,11 @@ def _unreadable(path: Path, error: Exception) -> ArtifactError:
     return ArtifactError(f"{path} is not a readable ONNX model: {reason}")
 
 
-def _check_opset(model: onnx.ModelProto, path: Path) -> None:
+def _check_opset(model: onnx.ModelProto, path: Path, oldest: int) -> None:
     version, newest = default_opset(model), onnx.defs.onnx_opset_version()
-    if not OLDEST_OPSET <= version <= newest:
+    if not oldest <= version <= newest:
         raise ArtifactError(
-            f"{path} is of opset {version or 'none'}; opsets {OLDEST_OPSET} to {newest} are known "
+            f"{path} is of opset {version or 'none'}; opsets {oldest} to {newest} are known "
             f"here (onnx {onnx.__version__}). Export it again, or convert it with "
             "onnx.version_converter"
         )
