@@ -204,8 +204,8 @@ def _images(spec: Any, count: int) -> Any:
 
 def _weighted(path: Path) -> dict[str, Any]:
     """Operators with constant weights in the file: how many, and how many between Q and DQ."""
-    from exporters.lint.graph import Graph
     from cake_edge.onnx_file import read_model
+    from exporters.lint.graph import Graph
 
     graph = Graph(read_model(path), TARGET)
     every, quantized = Counter[str](), Counter[str]()

@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx
 
 from cake_edge.errors import UsageMistake, near_names
+from cake_edge.onnx_file import read_model
 from exporters.lint import rules_common, rules_ort, rules_tensorrt
 from exporters.lint.finding import SEVERITIES, SHOWN, Finding, Rule
 from exporters.lint.graph import Graph
-from cake_edge.onnx_file import read_model
 from exporters.quantize import TARGETS
 
 __all__ = ["RULES", "SEVERITIES", "Finding", "lint"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto, TensorProto
 
+from cake_edge.onnx_file import default_opset
 from exporters.lint.finding import Rule
 from exporters.lint.graph import STANDARD, Graph, label
 from exporters.lint.rules_common import (
@@ -21,7 +22,6 @@ from exporters.lint.rules_common import (
     weight_axes,
 )
 from exporters.lint.tensorrt_operators import NEWEST_OPSET, UNKNOWN_OPERATORS
-from cake_edge.onnx_file import default_opset
 from exporters.operators import is_integer_operator
 
 __all__ = ["RULES"]

@@ -20,9 +20,9 @@ import onnx
 from onnx import numpy_helper
 
 from cake_edge.errors import ArtifactError, UsageMistake, near_names
+from cake_edge.onnx_file import default_opset, read_model
 from cake_edge.provenance import atomic_path, sha256_file
 from exporters.artifact import ModelCard, attach_card, card_from_metadata
-from cake_edge.onnx_file import default_opset, read_model
 from exporters.operators import is_integer_operator
 from exporters.quantize import TARGETS
 from exporters.quantize.body import half_body

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from cake_edge.errors import ArtifactError
 from cake_edge import onnx_file
+from cake_edge.errors import ArtifactError
 from cake_edge.onnx_file import check_image_input, default_opset, read_model
 
 SIZE = 1 << 12
