@@ -11,9 +11,13 @@ import numpy.typing as npt
 
 from cake_edge.errors import UsageMistake
 
-__all__ = ["ImageSpec"]
+__all__ = ["OTHER", "ImageSpec"]
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+COLOURS = ("rgb", "bgr")
+HEADS = ("softmax", "sigmoid")
+OTHER = -1
+"""In `source_classes`: the class that stands for all that were left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,12 @@ class ImageSpec:
     """Share of the resized image that the central crop keeps in evaluation (timm's crop_pct)."""
     interpolation: str = "bicubic"
     """How a real image is resized in evaluation."""
+    colour: str = "rgb"
+    """Order of the three channels, of `mean` and of `std`: rgb, or bgr as OpenCV has it."""
+    head: str = "softmax"
+    """What logits mean: softmax, one class an image; sigmoid, any number of labels an image."""
+    source_classes: tuple[int, ...] | None = None
+    """For a selection of another classifier's classes: the index of each there, or `OTHER`."""
 
     def __post_init__(self) -> None:
         for name in ("channels", "height", "width", "classes"):
@@ -66,6 +76,21 @@ class ImageSpec:
         if self.interpolation not in INTERPOLATIONS:
             allowed = ", ".join(INTERPOLATIONS)
             raise UsageMistake(f"interpolation is {self.interpolation!r}; allowed: {allowed}")
+        self._check_meaning()
+
+    def _check_meaning(self) -> None:
+        if self.colour not in COLOURS:
+            raise UsageMistake(f"colour is {self.colour!r}; allowed: {', '.join(COLOURS)}")
+        if self.colour != "rgb" and self.channels != 3:
+            raise UsageMistake(f"colour is {self.colour!r}, which {self.channels} channels lack")
+        if self.head not in HEADS:
+            raise UsageMistake(f"head is {self.head!r}; allowed: {', '.join(HEADS)}")
+        chosen = self.source_classes
+        if chosen is not None and (len(chosen) != self.classes or len(set(chosen)) < len(chosen)):
+            raise UsageMistake(
+                f"source_classes has {len(chosen)} values, {len(set(chosen))} of them different, "
+                f"for {self.classes} classes; give one a class, each once"
+            )
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -84,8 +109,12 @@ class ImageSpec:
         return np.asarray(values, dtype=np.float32).reshape(-1, 1, 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` is the inverse."""
-        return {
+        """Plain values for JSON; `from_dict` is the inverse.
+
+        What few classifiers have (`colour`, `head`, `source_classes`) is there where it says
+        something.
+        """
+        values: dict[str, Any] = {
             "input_size": list(self.input_size),
             "mean": list(self.mean),
             "std": list(self.std),
@@ -94,6 +123,13 @@ class ImageSpec:
             "crop": self.crop,
             "interpolation": self.interpolation,
         }
+        if self.colour != "rgb":
+            values["colour"] = self.colour
+        if self.head != "softmax":
+            values["head"] = self.head
+        if self.source_classes is not None:
+            values["source_classes"] = list(self.source_classes)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImageSpec:
@@ -104,7 +140,7 @@ class ImageSpec:
         """
         try:
             channels, height, width = (int(v) for v in values["input_size"])
-            labels = values.get("labels")
+            labels, chosen = values.get("labels"), values.get("source_classes")
             return cls(
                 channels=channels,
                 height=height,
@@ -115,6 +151,9 @@ class ImageSpec:
                 labels=tuple(str(v) for v in labels) if labels is not None else None,
                 crop=float(values.get("crop", 1.0)),
                 interpolation=str(values.get("interpolation", "bicubic")),
+                colour=str(values.get("colour", "rgb")),
+                head=str(values.get("head", "softmax")),
+                source_classes=tuple(int(v) for v in chosen) if chosen is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageMistake(f"not a complete image spec ({error!r}): {dict(values)}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,6 +42,15 @@ def _numbers(kind: type[int] | type[float], count: int | None = None) -> Callabl
     return parse
 
 
+def _words(
+    ctx: click.Context, parameter: click.Parameter, given: str | None
+) -> tuple[str, ...] | None:
+    """A click callback: words with commas as a tuple; a name with a comma stands in quotes."""
+    if given is None:
+        return None
+    return tuple(word.strip() for word in next(csv.reader([given], skipinitialspace=True), []))
+
+
 def _read_labels(
     ctx: click.Context, parameter: click.Parameter, path: Path | None
 ) -> tuple[str, ...] | None:
@@ -55,14 +65,16 @@ def _read_labels(
 
 TEACHER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
-        "--arch", metavar="NAME", help="timm architecture of a checkpoint that does not name it."
+        "--arch",
+        metavar="NAME",
+        help="timm architecture, or MODULE:FACTORY, of a checkpoint that does not name it.",
     ),
     click.option(
         "--arguments",
         multiple=True,
         metavar="KEY=VALUE",
         callback=key_values,
-        help="Argument of timm.create_model; may be repeated.",
+        help="Argument of timm.create_model or of the factory; may be repeated.",
     ),
     click.option(
         "--match",
@@ -84,7 +96,32 @@ TEACHER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--std", metavar="S,...", callback=_numbers(float), help="Deviation of pixels in [0, 1]."
     ),
-    click.option("--classes", type=click.IntRange(min=1), help="Number of classes."),
+    click.option(
+        "--value-range",
+        metavar="LOW,HIGH",
+        callback=_numbers(float, 2),
+        help="What black and white become before mean and std apply.  [default: 0,1]",
+    ),
+    click.option(
+        "--colour", type=click.Choice(["rgb", "bgr"]), help="Order of the channels.  [default: rgb]"
+    ),
+    click.option(
+        "--num-classes", type=click.IntRange(min=1), help="Number of classes of the file."
+    ),
+    click.option(
+        "--classes",
+        metavar="A,B,...",
+        callback=_words,
+        help="Keep only these classes, by name or index, in this order.",
+    ),
+    click.option(
+        "--other", is_flag=True, help="With --classes: one more class for all that are left out."
+    ),
+    click.option(
+        "--head",
+        type=click.Choice(["softmax", "sigmoid"]),
+        help="What logits mean: one class an image, or any number of labels.",
+    ),
     click.option(
         "--labels",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -102,7 +139,12 @@ NAMES = (
     "input_size",
     "mean",
     "std",
+    "value_range",
+    "colour",
+    "num_classes",
     "classes",
+    "other",
+    "head",
     "labels",
     "preset",
 )
@@ -126,7 +168,7 @@ def teacher_options(*, required: bool = True) -> Callable[[F], F]:
             "--teacher",
             required=required,
             metavar="REF",
-            help="timm:NAME, a checkpoint file, package:MODULE/FILE, or embedded.",
+            help="timm:NAME, hf-hub:NAME, a file, package:MODULE/FILE, MODULE:FACTORY, embedded.",
         )
         return cast(F, option(decorated))
 

@@ -17,9 +17,10 @@ from cake_edge.spec import ImageSpec
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.teachers.match import match_by_name, match_by_order, wanted_tensors
-from cake_edge.teachers.preprocessing import architecture_defaults, image_spec
+from cake_edge.teachers.preprocessing import Understood, image_spec
+from cake_edge.teachers.stated import Stated, stated_by_timm
 from cake_edge.teachers.timm_name import build_sized
-from cake_edge.teachers.weights_file import SUFFIXES, read_state, refuse_non_finite
+from cake_edge.teachers.weights_file import read_state, refuse_non_finite
 
 __all__ = ["load_file_teacher"]
 
@@ -40,15 +41,6 @@ def load_file_teacher(path: Path, config: TeacherConfig) -> FrozenTeacher:
         ArtifactError: one of our own checkpoints is damaged.
         NumericsError: a weight, or a logit, is NaN or infinite.
     """
-    if config.random_weights:
-        raise UsageMistake(f"--random-weights goes with timm:NAME; {path} brings its own weights")
-    if not path.is_file():
-        raise TeacherError(f"{path} is a folder; name the checkpoint file in it")
-    if path.suffix.lower() not in SUFFIXES:
-        raise TeacherError(
-            f"{path} ends in {path.suffix or 'nothing'!r}; a teacher's file is one of "
-            f"{', '.join(SUFFIXES)}"
-        )
     about = read_header(path) if path.suffix.lower() == ".safetensors" else None
     return _load_own(path, about, config) if about else _load_foreign(path, config)
 
@@ -81,6 +73,7 @@ def _load_own(path: Path, about: Checkpoint, config: TeacherConfig) -> FrozenTea
         architecture=about.architecture,
         arguments=about.arguments,
         source=path.name,
+        origins=dict.fromkeys(("classes", "input size", "mean and std"), "the checkpoint's header"),
     )
 
 
@@ -92,7 +85,10 @@ def _agree(path: Path, about: Checkpoint, config: TeacherConfig) -> None:
         "--input-size": (config.input_size, spec.input_size),
         "--mean": (config.mean, spec.mean),
         "--std": (config.std, spec.std),
-        "--classes": (config.classes, spec.classes),
+        "--num-classes": (config.num_classes, spec.classes),
+        "--value-range": (config.value_range, None),
+        "--colour": (config.colour, spec.colour),
+        "--head": (config.head, spec.head),
         "--arguments": (dict(config.arguments) or None, dict(about.arguments)),
         "--preset": (config.preset, None),
     }
@@ -116,9 +112,9 @@ def _load_foreign(path: Path, config: TeacherConfig) -> FrozenTeacher:
             "rename them to timm's names, or give the PyTorch file it was made from"
         )
     check_architecture(config.arch)
-    defaults = architecture_defaults(config.arch)
+    stated, defaults = stated_by_timm(config.arch, trusted=False)
     given = read_state(path)
-    network, arguments, spec = _network_for(given, config, defaults, path)
+    network, arguments, understood = _network_for(given, config, stated, defaults, path)
     wanted = wanted_tensors(network, given)
     match = match_by_order if config.match == "order" else match_by_name
     pairs = match(given, wanted, f"{path} does not fit {config.arch}")
@@ -133,16 +129,17 @@ def _load_foreign(path: Path, config: TeacherConfig) -> FrozenTeacher:
     logger.info("%s: %d tensors matched by %s%s", path.name, len(pairs), config.match, more)
     return FrozenTeacher(
         network,
-        spec,
+        understood.spec,
         architecture=config.arch.partition(".")[0],
         arguments=arguments,
         source=f"{path.name}, {len(pairs)} tensors matched by {config.match}",
+        origins={"classes": "its weights", **understood.origins},
     )
 
 
 def _network_for(
-    given: State, config: TeacherConfig, defaults: dict[str, Any], path: Path
-) -> tuple[nn.Module, dict[str, Any], ImageSpec]:
+    given: State, config: TeacherConfig, stated: Stated, defaults: dict[str, Any], path: Path
+) -> tuple[nn.Module, dict[str, Any], Understood]:
     """Builds the network with the channels and classes that the weights have.
 
     They are read where the first convolution and the head of the architecture find their
@@ -151,7 +148,7 @@ def _network_for(
     assert config.arch is not None
     native = tuple(defaults.get("input_size") or (3, 224, 224))
     size = config.input_size or native
-    channels, classes = size[0], config.classes or defaults.get("num_classes") or 1000
+    channels, classes = size[0], config.num_classes or defaults.get("num_classes") or 1000
     network, arguments = build_sized(
         config.arch,
         channels=channels,
@@ -164,16 +161,14 @@ def _network_for(
     found_classes = _extent(given, network, defaults.get("classifier"), 0, config, classes)
     for what, option, asked, found in (
         ("channels", "--input-size", config.input_size and channels, found_channels),
-        ("classes", "--classes", config.classes, found_classes),
+        ("classes", "--num-classes", config.num_classes, found_classes),
     ):
         if asked and asked != found:
             raise TeacherError(
                 f"{path} has weights for {found} {what}, but {option} asks for {asked}; "
                 f"leave it out, or give {found}"
             )
-    spec = image_spec(
-        config, defaults, channels=found_channels, classes=found_classes, trusted=False
-    )
+    understood = image_spec(config, stated, channels=found_channels, classes=found_classes)
     if (found_channels, found_classes) != (channels, classes):
         network, arguments = build_sized(
             config.arch,
@@ -183,7 +178,7 @@ def _network_for(
             config=config,
             defaults=defaults,
         )
-    return network, arguments, spec
+    return network, arguments, understood
 
 
 def _extent(

@@ -30,8 +30,17 @@ class FrozenTeacher(nn.Module):
         architecture: str,
         arguments: Mapping[str, Any] | None = None,
         source: str = "",
+        origins: Mapping[str, str] | None = None,
     ) -> None:
         """Freezes `network` and checks that it gives finite logits of the promised length.
+
+        Args:
+            network: what computes the logits.
+            spec: what it expects.
+            architecture: timm's name of it, or how else it came.
+            arguments: with which that name is built, or what else tells it from others.
+            source: a line for the manifest.
+            origins: for parts of the spec, who says so.
 
         Raises:
             TeacherError: the logits have another shape than [N, classes].
@@ -44,6 +53,7 @@ class FrozenTeacher(nn.Module):
         self.architecture = architecture
         self.arguments = dict(arguments or {})
         self.source = source
+        self.origins = dict(origins or {})
         self.digest = self._digest()
         self.parameters_total = parameter_count(self.network)
         self._check()

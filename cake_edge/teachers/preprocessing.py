@@ -2,102 +2,133 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from typing import Any
-
-import timm
+from typing import NamedTuple
 
 from cake_edge.errors import TeacherError, UsageMistake
-from cake_edge.spec import INTERPOLATIONS, ImageSpec
+from cake_edge.spec import ImageSpec
 from cake_edge.teachers.config import PRESETS, TeacherConfig
+from cake_edge.teachers.stated import Stated
 
-__all__ = ["architecture_defaults", "image_spec"]
+__all__ = ["Understood", "image_spec"]
 
 logger = logging.getLogger(__name__)
 
+ASKED = "as asked for"
 
-def architecture_defaults(architecture: str) -> dict[str, Any]:
-    """Returns timm's pretrained_cfg of an architecture, tag included, as a dict.
 
-    Raises:
-        UsageMistake: the tag after the dot is unknown.
-    """
-    try:
-        found = timm.get_pretrained_cfg(architecture)
-    except RuntimeError as error:
-        name = architecture.partition(".")[0]
-        tags = ", ".join(timm.list_pretrained(f"{name}.*")) or "none"
-        raise UsageMistake(
-            f"timm has no weights {architecture!r}; of {name} it has: {tags}"
-        ) from error
-    # A model that its author registered without a configuration has none.
-    return dataclasses.asdict(found) if found is not None else {}
+class Understood(NamedTuple):
+    """What a teacher expects, and who says so."""
+
+    spec: ImageSpec
+    origins: dict[str, str]
+    """For each part of the spec, by a person's word for it, where it came from."""
+
+
+class _Pixels(NamedTuple):
+    """How pixels in [0, 1] become the network's input."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    colour: str
+    origin: str
 
 
 def image_spec(
-    config: TeacherConfig, defaults: dict[str, Any], *, channels: int, classes: int, trusted: bool
-) -> ImageSpec:
-    """Joins what the config says with what timm says of the architecture.
+    config: TeacherConfig, stated: Stated, *, channels: int, classes: int, head: str = "softmax"
+) -> Understood:
+    """Joins what a person says with what the source says; the person is believed first.
 
     Args:
         config: what a person said.
-        defaults: from `architecture_defaults`.
+        stated: what the file or the architecture says.
         channels: what the weights take.
         classes: what the weights tell apart.
-        trusted: the weights are timm's own, so that timm's mean and std are theirs.
+        head: what is seen of the logits' meaning.
 
     Raises:
-        TeacherError: mean and std are not known.
+        TeacherError: the size, or mean and std, are not known.
         UsageMistake: a value does not fit.
     """
-    native = tuple(defaults.get("input_size") or ())
-    if config.input_size is None and not native:
-        raise TeacherError("the input size is not known; give it with --input-size C,H,W")
-    _, height, width = config.input_size or native
-    mean, std = _mean_and_std(config, defaults, channels, trusted)
-    if config.input_size is None:
-        logger.info("input size %dx%dx%d is the architecture's default", channels, height, width)
-    # A crop share belongs to a resolution: images of another size are taken whole.
-    usual = defaults.get("crop_pct") if (height, width) == native[1:] else None
-    interpolation = defaults.get("interpolation")
-    return ImageSpec(
+    height, width = _size(config, stated)
+    pixels = _pixels(config, stated, channels)
+    native = stated.size is None or (height, width) == stated.size
+    labels = config.labels or stated.labels
+    seen = stated.origin if stated.head else "seen in its answer"
+    named = stated.origin if labels else "not known"
+    spec = ImageSpec(
         channels=channels,
         height=height,
         width=width,
-        mean=mean,
-        std=std,
+        mean=pixels.mean,
+        std=pixels.std,
         classes=classes,
-        labels=config.labels,
-        crop=config.crop or usual or 1.0,
-        interpolation=config.interpolation
-        or (interpolation if interpolation in INTERPOLATIONS else "bicubic"),
+        labels=labels,
+        # A crop share belongs to a resolution: images of another size are taken whole.
+        crop=config.crop or (stated.crop if native else None) or 1.0,
+        interpolation=config.interpolation or stated.interpolation or "bicubic",
+        colour=pixels.colour,
+        head=config.head or stated.head or head,
+    )
+    return Understood(
+        spec,
+        {
+            "input size": ASKED if config.input_size else stated.origin,
+            "mean and std": pixels.origin,
+            "labels": ASKED if config.labels else named,
+            "head": ASKED if config.head else seen,
+        },
     )
 
 
-def _mean_and_std(
-    config: TeacherConfig, defaults: dict[str, Any], channels: int, trusted: bool
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    mean, std, origin = config.mean, config.std, "mean and std"
-    if config.preset is not None:
-        (mean, std), origin = PRESETS[config.preset], f"the preset {config.preset}"
-        if len(mean) == 1:
-            mean, std = mean * channels, std * channels
-    elif mean is None and trusted and defaults.get("mean"):
-        mean, std = tuple(defaults["mean"]), tuple(defaults["std"])
-        origin = "timm's mean and std for this architecture"
-    if mean is None or std is None:
-        guess = ""
-        if defaults.get("mean"):
-            guess = f" (timm trains this architecture with {defaults['mean']}, {defaults['std']})"
+def _size(config: TeacherConfig, stated: Stated) -> tuple[int, int]:
+    if config.input_size is not None:
+        return config.input_size[1:]
+    if stated.size is None:
+        raise TeacherError("the input size is not known; give it with --input-size C,H,W")
+    logger.info("input size %dx%d comes from %s", *stated.size, stated.origin)
+    return stated.size
+
+
+def _pixels(config: TeacherConfig, stated: Stated, channels: int) -> _Pixels:
+    found = _asked(config, channels)
+    if found is None and stated.mean is not None and stated.std is not None:
+        colour = config.colour or stated.colour or "rgb"
+        found = _Pixels(stated.mean, stated.std, colour, stated.origin)
+    if found is None:
+        guess = f" ({stated.usual})" if stated.usual else ""
         raise TeacherError(
-            "the file does not say which mean and std the teacher was trained with; give "
+            f"{stated.origin} does not say which mean and std the teacher was trained with; give "
             f"--mean and --std, or --preset with one of {', '.join(PRESETS)}{guess}"
         )
-    if len(mean) != channels or len(std) != channels:
+    if len(found.mean) != channels or len(found.std) != channels:
         raise UsageMistake(
-            f"{origin}: {len(mean)} and {len(std)} values, but the teacher's input has "
-            f"{channels} channel{'s' if channels > 1 else ''}; "
+            f"{found.origin}: mean and std have {len(found.mean)} and {len(found.std)} values, "
+            f"but the teacher's input has {channels} channel{'s' if channels > 1 else ''}; "
             "give --mean and --std with one value a channel"
         )
-    return mean, std
+    return found
+
+
+def _asked(config: TeacherConfig, channels: int) -> _Pixels | None:
+    """What the options say, in units of pixels in [0, 1]."""
+    if config.preset is not None:
+        preset = PRESETS[config.preset]
+        colour = preset.colour if channels == 3 else "rgb"
+        mean, std = _every(preset.mean, channels), _every(preset.std, channels)
+        return _Pixels(mean, std, colour, f"the preset {config.preset}")
+    if config.mean is None and config.value_range is None:
+        return None
+    # Pixels that lie in [low, high] before mean and std apply are low + (high - low) p.
+    low, high = config.value_range or (0.0, 1.0)
+    means, stds = config.mean or (0.0,) * channels, config.std or (1.0,) * channels
+    return _Pixels(
+        tuple((value - low) / (high - low) for value in means),
+        tuple(value / (high - low) for value in stds),
+        config.colour or "rgb",
+        ASKED,
+    )
+
+
+def _every(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return values * channels if len(values) == 1 else values

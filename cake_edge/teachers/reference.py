@@ -12,7 +12,9 @@ import torch
 from cake_edge.errors import DeviceUnavailable, TeacherError, UsageMistake, near_names
 from cake_edge.teachers.checkpoint_file import load_file_teacher
 from cake_edge.teachers.config import TeacherConfig
+from cake_edge.teachers.factory import is_factory
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.teachers.subset import keep_classes
 from cake_edge.teachers.timm_name import load_timm
 from cake_edge.teachers.weights_file import SUFFIXES
 
@@ -20,6 +22,8 @@ __all__ = ["EMBEDDED", "WAYS", "load_teacher", "package_file"]
 
 EMBEDDED = {"fashion-mnist": "assets/fashion_mnist/teacher.safetensors"}
 """Teachers that come with this package, by name; the first is the default."""
+ENDINGS = (*SUFFIXES, ".onnx", ".pt2")
+"""Endings of the files that a teacher may be in."""
 
 
 def load_teacher(config: TeacherConfig, *, device: torch.device, seed: int = 0) -> FrozenTeacher:
@@ -37,11 +41,9 @@ def load_teacher(config: TeacherConfig, *, device: torch.device, seed: int = 0) 
         NumericsError: a weight, or a logit of a mid-grey image, is NaN or infinite.
         DeviceUnavailable: it cannot be put on the device.
     """
-    scheme, colon, rest = config.reference.partition(":")
-    if scheme in WAYS and (colon or scheme == "embedded"):
-        teacher = WAYS[scheme](rest, config, seed)
-    else:
-        teacher = load_file_teacher(_existing(config.reference), config)
+    teacher = _load(config, seed)
+    if config.classes is not None:
+        teacher = keep_classes(teacher, config.classes, other=config.other)
     try:
         return teacher.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -51,16 +53,50 @@ def load_teacher(config: TeacherConfig, *, device: torch.device, seed: int = 0) 
         ) from error
 
 
-def _existing(reference: str) -> Path:
-    path = Path(reference).expanduser()
-    if path.exists():
-        return path
+def _load(config: TeacherConfig, seed: int) -> FrozenTeacher:
+    scheme, colon, rest = config.reference.partition(":")
+    if scheme in WAYS and (colon or scheme == "embedded"):
+        return WAYS[scheme](rest, config, seed)
+    path = Path(config.reference).expanduser()
+    if not path.exists() and is_factory(config.reference):
+        from cake_edge.teachers.factory import load_factory
+
+        return load_factory(config.reference, config, seed=seed)
+    if not path.exists():
+        raise _missing(config.reference)
+    return _from_file(path, config)
+
+
+def _from_file(path: Path, config: TeacherConfig) -> FrozenTeacher:
+    """The teacher in a file, whose kind its ending and, for PyTorch's, its content tell."""
+    if config.random_weights:
+        raise UsageMistake(f"--random-weights goes with timm:NAME; {path} brings its own weights")
+    if not path.is_file():
+        raise TeacherError(f"{path} is a folder; name the teacher's file in it")
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        from cake_edge.teachers.onnx_teacher import load_onnx_teacher
+
+        return load_onnx_teacher(path, config)
+    if suffix == ".pt2":
+        from cake_edge.teachers.program_teacher import load_program_teacher
+
+        return load_program_teacher(path, config)
+    if suffix in SUFFIXES:
+        return load_file_teacher(path, config)
+    raise TeacherError(
+        f"{path} ends in {path.suffix or 'nothing'!r}; a teacher's file is one of "
+        f"{', '.join(ENDINGS)}"
+    )
+
+
+def _missing(reference: str) -> TeacherError:
     hint = ""
     if timm.is_model(reference.partition(".")[0]):
         hint = f"; for timm's architecture of that name write timm:{reference}"
-    raise TeacherError(
-        f"the teacher {reference!r} is not an existing file{hint}. Give timm:NAME, a checkpoint "
-        f"({', '.join(SUFFIXES)}), package:MODULE/FILE, or embedded"
+    return TeacherError(
+        f"the teacher {reference!r} is not an existing file{hint}. Give timm:NAME, hf-hub:NAME, a "
+        f"file ({', '.join(ENDINGS)}), package:MODULE/FILE, MODULE:FACTORY, or embedded"
     )
 
 
@@ -95,11 +131,11 @@ def package_file(inside: str) -> Path:
         path.relative_to(folder).as_posix()
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if path.suffix in SUFFIXES
+        if path.suffix in ENDINGS
     ]
     raise TeacherError(
         f"the package {module} has no file {name}{near_names(name, present)}; "
-        f"checkpoints in it: {', '.join(present[:5]) or 'none'}"
+        f"teachers' files in it: {', '.join(present[:5]) or 'none'}"
     )
 
 
@@ -107,8 +143,12 @@ def _from_timm(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
     return load_timm(rest, config, seed=seed)
 
 
+def _from_hub(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
+    return load_timm(f"hf-hub:{rest}", config, seed=seed)
+
+
 def _from_package(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
-    return load_file_teacher(package_file(rest), config)
+    return _from_file(package_file(rest), config)
 
 
 def _from_embedded(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
@@ -126,7 +166,8 @@ def _from_embedded(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher
 
 WAYS: dict[str, Callable[[str, TeacherConfig, int], FrozenTeacher]] = {
     "timm": _from_timm,
+    "hf-hub": _from_hub,
     "package": _from_package,
     "embedded": _from_embedded,
 }
-"""What may stand before the colon of a reference; everything else is a file."""
+"""What may stand before the colon; everything else is a file, or the name of a factory."""

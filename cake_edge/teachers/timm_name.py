@@ -18,7 +18,8 @@ from cake_edge.errors import CakeEdgeError, TeacherError, UsageMistake
 from cake_edge.networks import build_network, check_architecture
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.frozen import FrozenTeacher
-from cake_edge.teachers.preprocessing import architecture_defaults, image_spec
+from cake_edge.teachers.preprocessing import image_spec
+from cake_edge.teachers.stated import stated_by_timm
 
 __all__ = ["build_sized", "load_timm"]
 
@@ -40,9 +41,9 @@ def load_timm(name: str, config: TeacherConfig, *, seed: int = 0) -> FrozenTeach
             f"--arch and --match are for checkpoint files; timm:{name} says all of it by its name"
         )
     check_architecture(name)
-    defaults = architecture_defaults(name)
+    stated, defaults = stated_by_timm(name, trusted=True)
     channels, classes = _sizes(name, config, defaults)
-    spec = image_spec(config, defaults, channels=channels, classes=classes, trusted=True)
+    spec, origins = image_spec(config, stated, channels=channels, classes=classes)
     if config.random_weights:
         logger.info("timm:%s with random weights, seed %d", name, seed)
     network, arguments = build_sized(
@@ -61,6 +62,7 @@ def load_timm(name: str, config: TeacherConfig, *, seed: int = 0) -> FrozenTeach
         architecture=name.partition(".")[0],
         arguments=arguments,
         source=f"timm:{name}" + (f" with random weights {seed}" if config.random_weights else ""),
+        origins={"classes": stated.origin, **origins},
     )
 
 
@@ -68,7 +70,7 @@ def _sizes(name: str, config: TeacherConfig, defaults: Mapping[str, Any]) -> tup
     """Channels and classes: as asked for with random weights, as trained with timm's."""
     native = (defaults.get("input_size") or (3, 224, 224))[0], defaults.get("num_classes", 1000)
     channels = config.input_size[0] if config.input_size else native[0]
-    classes = config.classes if config.classes is not None else native[1]
+    classes = config.num_classes if config.num_classes is not None else native[1]
     if config.random_weights:
         return channels, classes or 1000
     if not native[1]:
@@ -79,7 +81,7 @@ def _sizes(name: str, config: TeacherConfig, defaults: Mapping[str, Any]) -> tup
     if (channels, classes) != native:
         raise TeacherError(
             f"timm's weights of {name} are for {native[0]} channels and {native[1]} classes, not "
-            f"for {channels} and {classes}; leave --input-size and --classes as they are, give a "
+            f"for {channels} and {classes}; leave --input-size and --num-classes out, give a "
             f"checkpoint file with --arch {name.partition('.')[0]}, or add --random-weights"
         )
     return native

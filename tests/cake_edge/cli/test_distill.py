@@ -82,7 +82,7 @@ def test_help_names_every_student_preset(run: Run) -> None:
         (("--training", "caek"), 2, "did you mean cake"),
         (("--pool", "nowhere"), 1, "nowhere is not a pool"),
         (("--teacher", "timm:test_resnet", "--random-weights", "--preset", "imagenet",
-          "--input-size", "3,32,32", "--classes", "4"), 1, "made by another teacher"),
+          "--input-size", "3,32,32", "--num-classes", "4"), 1, "made by another teacher"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_answered_in_a_sentence_and_writes_nothing(

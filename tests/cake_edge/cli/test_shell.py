@@ -238,13 +238,13 @@ def test_teacher_options_become_a_teacher_config() -> None:
         seen.append(teacher)
 
     words = "--teacher w.safetensors --arch test_resnet --match order --input-size 3,32,48 "
-    words += "--mean 0.5,0.5,0.25 --std 1,1,1 --classes 4 --arguments act_layer=relu"
+    words += "--mean 0.5,0.5,0.25 --std 1,1,1 --num-classes 4 --arguments act_layer=relu"
     words += " --arguments width=[1,2]"
     result = CliRunner().invoke(command, words.split())
     assert result.exit_code == 0, result.output
     (config,) = seen
     assert config.reference == "w.safetensors"
-    assert (config.arch, config.match, config.classes) == ("test_resnet", "order", 4)
+    assert (config.arch, config.match, config.num_classes) == ("test_resnet", "order", 4)
     assert config.input_size == (3, 32, 48)
     assert config.mean == (0.5, 0.5, 0.25)
     assert dict(config.arguments) == {"act_layer": "relu", "width": [1, 2]}

@@ -53,7 +53,7 @@ def test_classes_and_channels_are_read_from_the_weights(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"classes": 100}, "weights for 10 classes, but --classes asks for 100"),
+        ({"num_classes": 100}, "weights for 10 classes, but --num-classes asks for 100"),
         ({"input_size": (3, 28, 28)}, "weights for 1 channels, but --input-size asks for 3"),
     ],
 )
@@ -159,27 +159,6 @@ def test_a_crop_belongs_to_the_size_of_the_architecture(weights: Path) -> None:
     assert load_file_teacher(weights, config(crop=0.9)).spec.crop == 0.9
 
 
-@pytest.mark.parametrize(
-    ("name", "error", "words"),
-    [
-        ("model.onnx", TeacherError, r"ends in '\.onnx'.*\.safetensors, \.pth"),
-        ("folder.pth", TeacherError, "is a folder"),
-    ],
-)
-def test_what_is_no_checkpoint_is_refused(
-    tmp_path: Path, name: str, error: type[Exception], words: str
-) -> None:
-    path = tmp_path / name
-    path.mkdir() if path.suffix == ".pth" else path.touch()
-    with pytest.raises(error, match=words):
-        load_file_teacher(tmp_path / name, config())
-
-
-def test_random_weights_and_a_file_contradict_each_other(weights: Path) -> None:
-    with pytest.raises(UsageMistake, match="brings its own weights"):
-        load_file_teacher(weights, config(random_weights=True))
-
-
 def test_logits_that_are_not_finite_are_refused(tmp_path: Path, small: nn.Module) -> None:
     state = {name: tensor.clone() for name, tensor in small.state_dict().items()}
     state["fc.weight"].fill_(3e38)
@@ -217,7 +196,7 @@ def test_what_evaluation_needs_may_be_added_to_our_own(own: Path) -> None:
     "given",
     [
         {"arch": "resnet18"},
-        {"classes": 11},
+        {"num_classes": 11},
         {"input_size": (3, 28, 28)},
         {"mean": (0.5,), "std": (0.4,)},
         {"preset": "imagenet"},
@@ -231,7 +210,7 @@ def test_what_contradicts_our_own_header_is_refused(own: Path, given: dict[str, 
 
 def test_what_agrees_with_our_own_header_is_welcome(own: Path) -> None:
     said = TeacherConfig(
-        reference=str(own), arch="test_resnet", classes=10, mean=(0.3,), std=(0.4,)
+        reference=str(own), arch="test_resnet", num_classes=10, mean=(0.3,), std=(0.4,)
     )
     assert load_file_teacher(own, said).spec == SPEC
 

@@ -89,7 +89,8 @@ def test_a_package_reference_that_leads_nowhere_says_why(
     [
         ("nowhere.pth", TeacherError, "not an existing file.*timm:NAME.*embedded"),
         ("resnet18", TeacherError, "write timm:resnet18"),
-        ("hub:resnet18", TeacherError, "not an existing file"),
+        ("hub/resnet18", TeacherError, "not an existing file"),
+        ("model.h5", TeacherError, "not an existing file"),
         ("timm:resnett18", UsageMistake, "did you mean resnet18"),
         ("embedded:fashion-mnis", UsageMistake, "did you mean fashion-mnist"),
     ],
@@ -106,3 +107,24 @@ def test_a_device_that_is_not_there_is_named() -> None:
     config = TeacherConfig(reference="timm:test_resnet", random_weights=True)
     with pytest.raises(DeviceUnavailable, match="use --device cpu"):
         load_teacher(config, device=torch.device("cuda", 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model.h5", r"ends in '\.h5'.*\.safetensors, \.pth.*\.onnx, \.pt2"),
+        ("bare", "ends in 'nothing'"),
+        ("folder.pth", "is a folder"),
+    ],
+)
+def test_what_is_no_teachers_file_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if path.suffix == ".pth" else path.touch()
+    with pytest.raises(TeacherError, match=words):
+        load_teacher(TeacherConfig(reference=str(path)), device=torch.device("cpu"))
+
+
+def test_random_weights_and_a_file_contradict_each_other(weights: Path) -> None:
+    config = TeacherConfig(reference=str(weights), random_weights=True)
+    with pytest.raises(UsageMistake, match="brings its own weights"):
+        load_teacher(config, device=torch.device("cpu"))

@@ -41,14 +41,17 @@ def test_size_mean_and_std_are_those_timm_trains_with() -> None:
 
 def test_random_weights_take_any_channels_and_classes() -> None:
     teacher = load_timm(
-        "test_efficientnet", random(input_size=(1, 32, 32), classes=7, preset="zero-one")
+        "test_efficientnet", random(input_size=(1, 32, 32), num_classes=7, preset="zero-one")
     )
     with torch.no_grad():
         assert teacher(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
 
 
 def test_a_grey_input_needs_a_mean_of_its_own() -> None:
-    with pytest.raises(UsageMistake, match=r"timm's mean and std .* 1 channel; give --mean"):
+    with pytest.raises(
+        UsageMistake,
+        match=r"timm's configuration.* 1 channel; give --mean",
+    ):
         load_timm("test_resnet", random(input_size=(1, 32, 32)))
 
 
@@ -80,7 +83,7 @@ def test_a_wrong_request_is_named(name: str, given: dict[str, Any], words: str) 
         load_timm(name, random(**given))
 
 
-@pytest.mark.parametrize("given", [{"classes": 10}, {"input_size": (1, 160, 160)}])
+@pytest.mark.parametrize("given", [{"num_classes": 10}, {"input_size": (1, 160, 160)}])
 def test_trained_weights_keep_their_classes_and_channels(given: dict[str, Any]) -> None:
     with pytest.raises(TeacherError, match="are for 3 channels and 1000 classes"):
         load_timm("test_resnet", TeacherConfig(reference="timm:test_resnet", **given))
