@@ -22,9 +22,10 @@ from cake_edge.networks import build_network
 from cake_edge.provenance import atomic_path, canonical_json
 from cake_edge.spec import ImageSpec
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_header", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "read_header", "save_checkpoint", "write_tensors"]
 
 FORMAT = 1
+KEY = "cake_edge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,13 @@ def save_checkpoint(
     state = {n: t.detach().to("cpu", copy=True) for n, t in network.state_dict().items()}
     if half:
         state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    write_tensors(path, state, about)
+
+
+def write_tensors(
+    path: Path, state: Mapping[str, torch.Tensor], about: Checkpoint, *, key: str = KEY
+) -> None:
+    """Writes tensors with a header under `key`, atomically."""
     header = {
         "format": FORMAT,
         "architecture": about.architecture,
@@ -62,11 +70,11 @@ def save_checkpoint(
     }
     contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
     with atomic_path(path) as temporary:
-        save_file(contiguous, temporary, metadata={"cake_edge": canonical_json(header)})
+        save_file(contiguous, temporary, metadata={key: canonical_json(header)})
 
 
-def read_header(path: Path) -> Checkpoint | None:
-    """Returns the header of a safetensors file, or None where it is not one of ours.
+def read_header(path: Path, *, key: str = KEY) -> Checkpoint | None:
+    """Returns the header of a safetensors file, or None where it has none under `key`.
 
     Raises:
         ArtifactError: the file is not safetensors, or its header is damaged.
@@ -81,10 +89,10 @@ def read_header(path: Path) -> Checkpoint | None:
             f"{path} is not a readable safetensors file ({error}): it is cut short or of another "
             "kind; give a checkpoint that distill wrote, or weights with --teacher and --arch"
         ) from error
-    if "cake_edge" not in metadata:
+    if key not in metadata:
         return None
     try:
-        header = json.loads(metadata["cake_edge"])
+        header = json.loads(metadata[key])
         if header["format"] != FORMAT:
             raise ArtifactError(
                 f"{path} has checkpoint format {header['format']}; this version reads {FORMAT}: "

@@ -6,27 +6,22 @@ The header's `cake_edge_qat` entry is a JSON object with `architecture`, `argume
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from cake_edge.checkpoint import Checkpoint
+from cake_edge.checkpoint import Checkpoint, read_header, write_tensors
 from cake_edge.errors import ArtifactError, UsageMistake
 from cake_edge.networks import build_network
-from cake_edge.provenance import atomic_path, canonical_json
 from cake_edge.qat.config import QatConfig
 from cake_edge.qat.convert import fake_quantized, quantized_layers, weight_quantizer
 from cake_edge.settings import settings_from_dict
-from cake_edge.spec import ImageSpec
 
 __all__ = ["load_qat", "read_qat_header", "save_qat"]
 
-FORMAT = 1
 KEY = "cake_edge_qat"
 ORIGINAL = "parametrizations.weight.original"
 
@@ -41,16 +36,7 @@ def save_qat(path: Path, network: nn.Module, about: Checkpoint) -> None:
     for name, layer in quantized_layers(network):
         original = layer.parametrizations["weight"].original
         state[f"{name}.{ORIGINAL}"] = weight_quantizer(layer).whole(original).cpu()
-    header = {
-        "format": FORMAT,
-        "architecture": about.architecture,
-        "arguments": dict(about.arguments),
-        "spec": about.spec.to_dict(),
-        "manifest": dict(about.manifest),
-    }
-    contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-    with atomic_path(path) as temporary:
-        save_file(contiguous, temporary, metadata={KEY: canonical_json(header)})
+    write_tensors(path, state, about, key=KEY)
 
 
 def read_qat_header(path: Path) -> Checkpoint:
@@ -59,32 +45,10 @@ def read_qat_header(path: Path) -> Checkpoint:
     Raises:
         ArtifactError: it is missing, no safetensors file, or not one of qat.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist or is not a file; name a file that qat wrote")
-    try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file ({error})") from error
-    if KEY not in metadata:
+    about = read_header(path, key=KEY)
+    if about is None:
         raise ArtifactError(f"{path} is not a fake-quantized network; name a file that qat wrote")
-    try:
-        header = json.loads(metadata[KEY])
-        if header["format"] != FORMAT:
-            raise ArtifactError(
-                f"{path} has format {header['format']}; this version reads {FORMAT}: "
-                "install the cake-edge that wrote it, or a newer one"
-            )
-        return Checkpoint(
-            architecture=str(header["architecture"]),
-            arguments=dict(header["arguments"]),
-            spec=ImageSpec.from_dict(header["spec"]),
-            manifest=dict(header["manifest"]),
-        )
-    except (KeyError, TypeError, ValueError, UsageMistake) as error:
-        raise ArtifactError(
-            f"the header of {path} is damaged ({error!r}); make the file again"
-        ) from error
+    return about
 
 
 def load_qat(path: Path) -> tuple[nn.Module, Checkpoint]:

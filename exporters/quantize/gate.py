@@ -14,6 +14,7 @@ from exporters.quantize.config import QuantizeConfig, Speed
 from exporters.quantize.dialect import Dialect
 from exporters.quantize.weight_only import WeightOnly
 from exporters.runtimes.ort import OrtSession
+from exporters.runtimes.reasons import PRODUCT
 
 __all__ = ["advice", "hold", "hold_size", "paired_speed", "runs_here"]
 
@@ -100,9 +101,11 @@ def advice(
             "a strongly typed builder (TensorRT 11) computes what is not quantized in float32; "
             "for float16 there, use --target tensorrt-fp16"
         )
-    if runs_here(dialect) and coverage["left_float"]:
+    # A product of two activations is left in float by choice: there is no weight in it.
+    reasons = coverage["reasons"]
+    left = [name for name in coverage["left_float"] if reasons.get(name) != PRODUCT]
+    if runs_here(dialect) and left:
         said.append(
-            f"{len(coverage['left_float'])} operators with weights run in float; the report's "
-            "coverage names them"
+            f"{len(left)} operators with weights run in float; the report's coverage names them"
         )
     return tuple(said)
