@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from exporters.quantize import DIALECTS, QuantizeConfig
+from exporters.quantize import TARGETS, QuantizeConfig
 from exporters.quantize.gate import advice
 from exporters.runtimes.reasons import PRODUCT
 
@@ -13,10 +13,10 @@ from exporters.runtimes.reasons import PRODUCT
 def dialect(monkeypatch: pytest.MonkeyPatch) -> Any:
     """One that runs on this machine, whatever that is."""
     monkeypatch.setattr("exporters.quantize.gate.runs_here", lambda dialect: True)
-    return DIALECTS["ort-x86-novnni"]
+    return TARGETS["ort-x86-novnni"]
 
 
-def test_products_of_two_activations_are_not_counted_among_what_stayed_in_float(
+def test_products_of_two_activations_do_not_count_as_left_in_float(
     dialect: Any,
 ) -> None:
     coverage = {"left_float": ["attn", "fc", "head"], "reasons": {"attn": PRODUCT, "fc": "spoilt"}}
