@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from cake_edge.errors import UsageMistake
 
@@ -55,7 +54,3 @@ class RoundingRecord:
     """Whether the weights are those found; otherwise `reason` says what they are."""
     reason: str | None
     """Why not."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)

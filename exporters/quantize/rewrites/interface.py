@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import onnx
 
@@ -38,7 +37,3 @@ class RewriteRecord:
     """Largest change of a logit on the images, as a share of the largest logit."""
     kept: bool
     """Whether the model given back has it: there was a place, and the logits stayed."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import onnx
@@ -78,7 +78,7 @@ def test_a_rewrite_that_changes_the_logits_is_dropped_and_told(mixed, batches, m
     after, (dropped, kept) = rewrite(mixed, ["gated", "cross-layer"], batches)
     assert not dropped.kept
     assert dropped.difference > driver.TOLERANCE
-    assert dropped.to_dict() == {
+    assert asdict(dropped) == {
         "name": "gated",
         "places": 1,
         "difference": dropped.difference,
