@@ -105,7 +105,7 @@ def teacher_from_network(
         network = ChannelsLast(network)
     network = _any_batch(network.eval(), size, port.batch, source)
     answer = _answer(network, size, PROBES)
-    network, head = _logits(network, answer, config)
+    network, head = _logits(network, answer, config, known=stated.logits)
     classes = max(answer.shape[1], 2)
     if config.num_classes not in (None, classes):
         raise TeacherError(
@@ -202,10 +202,13 @@ def _any_batch(
 
 
 def _logits(
-    network: nn.Module, answer: torch.Tensor, config: TeacherConfig
+    network: nn.Module, answer: torch.Tensor, config: TeacherConfig, *, known: bool
 ) -> tuple[nn.Module, str]:
-    """Undoes what the network does to its logits; returns it with what the logits mean."""
-    shares = bool((answer >= 0).all() and (answer <= 1).all())
+    """Undoes what the network does to its logits; returns it with what the logits mean.
+
+    Few images can all give logits in [0, 1]; where its answer is `known` to be logits it is one.
+    """
+    shares = not known and bool((answer >= 0).all() and (answer <= 1).all())
     if answer.shape[1] == 1:
         return TwoLogits(LogitsOfShares(network) if shares else network), "softmax"
     if not shares:

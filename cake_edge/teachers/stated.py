@@ -38,6 +38,8 @@ class Stated:
     """How images are resized in evaluation."""
     head: str | None = None
     """softmax or sigmoid: what the logits mean."""
+    logits: bool = False
+    """Whether its answer is known to be logits, so that none is taken for a probability."""
 
 
 def stated_by_timm(architecture: str, *, trusted: bool) -> tuple[Stated, dict[str, Any]]:
