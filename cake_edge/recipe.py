@@ -18,8 +18,10 @@ from cake_edge.errors import UsageMistake, near_names
 from cake_edge.provenance import sha256_json
 from cake_edge.samplers import SamplerConfig, sampler_settings
 from cake_edge.settings import parse_toml, place, settings_from_dict, settings_to_dict
+from cake_edge.spec import ImageSpec
 from cake_edge.students import StudentConfig
 from cake_edge.teachers.config import TeacherConfig
+from cake_edge.teachers.factory import is_factory
 from cake_edge.teachers.reference import WAYS
 from exporters.latency.harness import LatencyConfig
 from exporters.quantize import TARGETS, QuantizeConfig
@@ -32,7 +34,12 @@ __all__ = [
     "load_recipe",
     "recipe_digest",
     "resolved",
+    "standard_recipe",
 ]
+
+ASSETS = Path(__file__).parent / "assets"
+SMALL_IMAGES = 64
+"""Largest side, in pixels, of images for which a pool of tens of thousands fits into memory."""
 
 DEFAULT_TARGETS = ("ort-x86",)
 
@@ -143,10 +150,33 @@ class _Threads:
     threads: int = 1
 
 
-def load_recipe(path: Path, *, budget: str | None = None) -> Recipe:
+def standard_recipe(teacher: TeacherConfig, spec: ImageSpec, *, budget: str | None) -> Recipe:
+    """Returns the recipe for a teacher that has none: one for small images, one for all others.
+
+    Args:
+        teacher: what is to be compressed.
+        spec: what it expects of its input.
+        budget: None, or "smoke".
+
+    Raises:
+        UsageMistake: there is no such budget.
+    """
+    small = max(spec.height, spec.width) <= SMALL_IMAGES
+    name = "small-classifier.toml" if small else "classifier.toml"
+    return load_recipe(ASSETS / name, budget=budget, teacher=teacher)
+
+
+def load_recipe(
+    path: Path, *, budget: str | None = None, teacher: TeacherConfig | None = None
+) -> Recipe:
     """Reads a recipe, with the values of one of its budgets laid over it.
 
     Paths in the recipe are relative to its folder.
+
+    Args:
+        path: the TOML file.
+        budget: the NAME of one of its tables [budget.NAME].
+        teacher: in place of the recipe's own; its reference is relative to the working folder.
 
     Raises:
         UsageMistake: the file is missing or not TOML, there is no such budget, or a key or value
@@ -154,6 +184,8 @@ def load_recipe(path: Path, *, budget: str | None = None) -> Recipe:
     """
     where = f"{path}: "
     values = _lay_over(_read(path), budget, where)
+    if teacher is not None:
+        values["teacher"] = {"reference": teacher.reference}
     tables = settings_from_dict(_Tables, values, where)
     distill = distill_settings(tables.distill, f"{where}distill")
     targets, quantize = _split(tables.quantize, _Targets, QuantizeConfig, f"{where}quantize")
@@ -167,7 +199,7 @@ def load_recipe(path: Path, *, budget: str | None = None) -> Recipe:
         return Recipe(
             name=tables.name,
             seed=tables.seed,
-            teacher=_anchored(tables.teacher, path.parent),
+            teacher=teacher or _anchored(tables.teacher, path.parent),
             synthesis=SynthesisConfig(
                 sampler=sampler, count=tables.synthesis.count, settings=settings
             ),
@@ -250,6 +282,8 @@ def _anchored(teacher: TeacherConfig, folder: Path) -> TeacherConfig:
     if scheme in WAYS and (colon or scheme == "embedded"):
         return teacher
     path = folder / Path(teacher.reference).expanduser()
+    if is_factory(teacher.reference) and not path.exists():
+        return teacher
     return dataclasses.replace(teacher, reference=str(path))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,12 @@ from cake_edge.cli.options import (
     verbosity_options,
     workers_option,
 )
+from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
+
+if TYPE_CHECKING:
+    from cake_edge.recipe import Recipe
+    from cake_edge.teachers.config import TeacherConfig
 
 __all__ = ["command", "show_run"]
 
@@ -29,12 +34,14 @@ __all__ = ["command", "show_run"]
 @click.command(
     "compress",
     epilog=examples(
+        "cake-edge compress --teacher vendor.onnx --preset imagenet --budget smoke --out runs/x",
         "cake-edge compress recipes/efficientnet-lite0.toml --out runs/lite0",
         "cake-edge compress recipes/efficientnet-lite0.toml --budget smoke --out runs/smoke \\",
         "    --data photos --json > report.json",
     ),
 )
-@click.argument("recipe", metavar="RECIPE.toml", type=click.Path(path_type=Path))
+@click.argument("recipe", metavar="[RECIPE.toml]", required=False, type=click.Path(path_type=Path))
+@teacher_options(required=False)
 @out_option("Folder of the run: a new one, or one that this recipe has begun.")
 @click.option("--budget", metavar="NAME", help="Use the values of the recipe's [budget.NAME].")
 @click.option(
@@ -49,7 +56,8 @@ __all__ = ["command", "show_run"]
 @json_option
 @verbosity_options
 def command(
-    recipe: Path,
+    recipe: Path | None,
+    teacher: TeacherConfig | None,
     out: Path,
     budget: str | None,
     data: Path | None,
@@ -61,16 +69,23 @@ def command(
 ) -> None:
     """Runs a recipe: teacher, images, student, ONNX, INT8, accuracy, latency, report.
 
+    Give a recipe, or a teacher, or both: --teacher takes the place of the recipe's, and without a
+    recipe a standard one is chosen by the size of the images. `cake-edge inspect REF` shows what
+    is understood of a teacher before anything runs.
+
     A stage whose inputs and settings have not changed is found in --out and not run again, so an
     interrupted command goes on when it is given once more. Real images are read only after the
     student is finished.
     """
+    if recipe is None and teacher is None:
+        raise click.UsageError(
+            "nothing to compress was named; give a RECIPE.toml, or a teacher with --teacher"
+        )
     if not (out / "run.json").exists():
         refuse_existing(out, folder=True)
     from cake_edge.pipeline import run_recipe
-    from cake_edge.recipe import load_recipe
 
-    plan = load_recipe(recipe, budget=budget)
+    plan = _plan(recipe, teacher, budget)
     if seed is not None:
         plan = dataclasses.replace(plan, seed=seed)
     threads = threads or plan.threads
@@ -87,6 +102,21 @@ def command(
             progress=progress,
         )
     emit(report, as_json, lambda: show_run(report, out))
+
+
+def _plan(recipe: Path | None, teacher: TeacherConfig | None, budget: str | None) -> Recipe:
+    from cake_edge.recipe import load_recipe, standard_recipe
+
+    if recipe is not None or teacher is None:
+        assert recipe is not None
+        return load_recipe(recipe, budget=budget, teacher=teacher)
+    import torch
+
+    from cake_edge.teachers import load_teacher
+
+    # Read here for the size of its images alone; the run reads it again, on its device.
+    spec = load_teacher(teacher, device=torch.device("cpu")).spec
+    return standard_recipe(teacher, spec, budget=budget)
 
 
 def show_run(report: Mapping[str, Any], out: Path) -> None:

@@ -19,9 +19,11 @@ from cake_edge.recipe import (
     load_recipe,
     recipe_digest,
     resolved,
+    standard_recipe,
 )
 from cake_edge.samplers import SAMPLERS, CakeConfig, CakePaperConfig
 from cake_edge.settings import parse_toml, settings_from_dict
+from cake_edge.spec import ImageSpec
 from cake_edge.students import STUDENTS, StudentConfig
 from cake_edge.teachers.config import PRESETS, TeacherConfig
 from exporters.latency.harness import LatencyConfig
@@ -263,3 +265,27 @@ def test_the_documented_recipe_is_valid(root: Path, write: Callable[[str], Path]
     text = (root / "docs" / "recipes.md").read_text(encoding="utf-8")
     path = write(text.split("```toml\n")[1].split("```")[0])
     assert load_recipe(path, budget="smoke").distill.steps == 20
+
+
+@pytest.mark.parametrize(
+    ("size", "student"),
+    [(28, "small-resnet"), (64, "small-resnet"), (65, "mobilenetv4_conv_small_050")],
+)
+@pytest.mark.parametrize("budget", [None, "smoke"])
+def test_without_a_recipe_the_size_of_the_images_chooses_one(size, student, budget):
+    teacher = TeacherConfig(reference="vendor.onnx", preset="imagenet", classes=("a", "b"))
+    spec = ImageSpec(channels=3, height=size, width=16, mean=(0.0,) * 3, std=(1.0,) * 3, classes=4)
+    recipe = standard_recipe(teacher, spec, budget=budget)
+    assert recipe.teacher == teacher
+    assert recipe.student.name == student
+    assert (recipe.synthesis.count < 1000) == (budget == "smoke")
+
+
+@pytest.mark.parametrize("reference", ["vendor.zoo:make", "hf-hub:timm/resnet18", "timm:resnet18"])
+def test_a_reference_that_is_no_path_is_left_as_it_is(tmp_path, reference):
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        f'name = "x"\n[teacher]\nreference = "{reference}"\n[synthesis]\ncount = 8\n[student]\n',
+        encoding="utf-8",
+    )
+    assert load_recipe(path).teacher.reference == reference

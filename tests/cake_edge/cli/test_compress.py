@@ -148,3 +148,35 @@ def test_a_taken_folder_is_refused_and_left_alone(run: Run, recipe: Path, tmp_pa
     assert result.exit_code == 1
     assert "not empty" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_teacher_takes_the_place_of_the_recipes(
+    run_json: Callable[..., dict[str, Any]], recipe: Path, tmp_path: Path
+) -> None:
+    report = run_json(
+        "compress", recipe, "--budget", "small", "--teacher", "timm:test_resnet",
+        "--random-weights", "--input-size", "3,32,32", "--num-classes", 6,
+        "--classes", "4,1", "--other", "--device", "cpu", "--workers", 1,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    teacher = report["manifest"]["recipe"]["teacher"]
+    assert (teacher["reference"], teacher["classes"]) == ("timm:test_resnet", ["4", "1"])
+    assert report["pool"]["classes"] == 3
+
+
+def test_without_a_recipe_and_without_a_teacher_there_is_nothing_to_do(
+    run: Run, tmp_path: Path
+) -> None:
+    result = run("compress", "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "give a RECIPE.toml, or a teacher with --teacher" in result.stderr
+
+
+def test_without_a_recipe_the_teacher_is_read_first_and_a_mistake_writes_nothing(
+    run: Run, tmp_path: Path
+) -> None:
+    words = ("--teacher", "timm:test_resnet", "--random-weights", "--budget", "smok")
+    result = run("compress", *words, "--device", "cpu", "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "no budget 'smok' (did you mean smoke?)" in result.stderr
+    assert list(tmp_path.iterdir()) == []
