@@ -107,6 +107,9 @@ def teacher_from_network(
     answer = _answer(network, size, PROBES)
     network, head = _logits(network, answer, config, known=stated.logits)
     classes = max(answer.shape[1], 2)
+    if answer.shape[1] == 1:
+        # One sigmoid, whoever speaks of it, is a softmax of the two logits that it became.
+        config, stated = replace(config, head=None), replace(stated, head=None)
     if config.num_classes not in (None, classes):
         raise TeacherError(
             f"{source} tells {classes} classes apart, but --num-classes asks for "
@@ -217,5 +220,8 @@ def _logits(
     if sums_to_one and config.head != "sigmoid":
         logger.info("its answer is a softmax's; its logarithm stands for the logits")
         return LogitsOfProbabilities(network), "softmax"
+    if config.head == "softmax":
+        logger.info("its answer lies in [0, 1] and is no softmax's; it is taken for the logits")
+        return network, "softmax"
     logger.info("its answer is a sigmoid's; what went into it stands for the logits")
     return LogitsOfShares(network), "sigmoid"
