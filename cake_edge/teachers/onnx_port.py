@@ -38,9 +38,10 @@ def image_input(model: ModelProto, what: str) -> ValueInfoProto:
     kind = port.type.tensor_type.elem_type
     if kind not in FLOATS:
         raise TeacherError(
-            f"{what} takes {port.name!r} as {_type_name(kind)}, and no gradient reaches whole "
-            "numbers; give the model from the first float tensor on, cut out with "
-            "onnx.utils.extract_model, and say what pixels become with --mean, --std, --value-range"
+            f"{what} takes {port.name!r} as {_type_name(kind)}; images are taken as FLOAT, FLOAT16 "
+            "or DOUBLE, since no gradient reaches whole numbers. Cut the model at its first float "
+            "tensor with onnx.utils.extract_model, and say what pixels become by then with --mean, "
+            "--std and --value-range"
         )
     return port
 
@@ -51,13 +52,8 @@ def image_port(port: ValueInfoProto, what: str) -> Port:
     Raises:
         TeacherError: it does not take images, or absurdly large ones.
     """
-    shape = shape_of(port)
-    if shape is None:
-        raise TeacherError(
-            f"{what} does not say which shape its input {port.name!r} has; export it again with "
-            "its input as [N, C, H, W]"
-        )
-    found = port_of(tuple(shape), what)
+    shape = shape_of(port) or ()
+    found = port_of(shape, what)
     values = 1
     for size in shape:
         values *= size or 1
