@@ -21,6 +21,7 @@ from cake_edge.progress import Progress, silent
 from cake_edge.provenance import refuse_existing, sha256_file, sha256_json, versions
 from cake_edge.samplers.base import judge
 from cake_edge.seeding import derive_seed, generator
+from cake_edge.spec import decisions
 from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.training import train
@@ -42,7 +43,8 @@ class DistillResult:
     curve: list[tuple[int, float]]
     """(step, mean loss since the point before)."""
     agreement_synthetic: float
-    """Percent of fresh prior images, none of them trained on, that both classify alike."""
+    """Percent of fresh prior images, none of them trained on, that both classify alike; of a
+    teacher with a sigmoid, percent of its decisions on labels that are the student's."""
     inherited: int
     """Tensors that started from the teacher's weights."""
 
@@ -150,12 +152,13 @@ def _finished(out: Path, plan: dict[str, Any]) -> bool:
 
 
 def _held_out_agreement(student: nn.Module, teacher: FrozenTeacher, seed: int) -> float:
-    """Percent of fresh prior images that both classify alike; a stream no training draws from."""
+    """Percent of decisions on fresh prior images that are alike; no training draws from them."""
     count = 2048 if teacher.spec.height * teacher.spec.width <= 64 * 64 else 256
     random = generator(derive_seed(seed, "held out"), "prior", device=teacher.device)
     images = structured(count, teacher.spec, random)
     student = student.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    wanted = judge(teacher, images, 256).argmax(1)
+    head = teacher.spec.head
+    wanted = decisions(judge(teacher, images, 256), head)
     with torch.no_grad():
-        given = torch.cat([student(part).argmax(1) for part in images.split(256)])
+        given = torch.cat([decisions(student(part), head) for part in images.split(256)])
     return 100 * float((given == wanted).double().mean())

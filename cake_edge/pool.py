@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import ArtifactError, PoolError, UsageMistake
+from cake_edge.losses.head import head_of
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import (
     atomic_path,
@@ -98,19 +99,20 @@ class Pool:
         """What can be said of the pool without any data.
 
         Returns `images`, `pushed`, `hit_rate` (share of pushed images the teacher sees as their
-        target), `class_histogram`, `classes_covered`, `label_entropy` (of the histogram, as a
-        share of the even one's) and `teacher_confidence` (mean of the highest probability).
+        target, or sees the target label in), `class_histogram` (by the highest logit),
+        `classes_covered`, `label_entropy` (of the histogram, as a share of the even one's) and
+        `teacher_confidence` (mean of the highest probability).
         """
-        classes = self.spec.classes
+        classes, head = self.spec.classes, head_of(self.spec)
         histogram = torch.zeros(classes, dtype=torch.int64)
         confidence, pushed, hit = 0.0, 0, 0
         for shard in self.shards():
             seen = shard.logits.argmax(1)
             histogram += torch.bincount(seen, minlength=classes)
-            confidence += float(shard.logits.softmax(1).amax(1).double().sum())
+            confidence += float(head.probabilities(shard.logits).amax(1).double().sum())
             aimed = shard.targets >= 0
             pushed += int(aimed.sum())
-            hit += int((seen == shard.targets)[aimed].sum())
+            hit += int(head.hits(shard.logits, shard.targets)[aimed].sum())
         share = histogram.double() / histogram.sum()
         entropy = float(-torch.xlogy(share, share).sum()) / math.log(max(2, classes))
         return {

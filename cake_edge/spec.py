@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cake_edge.errors import UsageMistake
 
-__all__ = ["OTHER", "ImageSpec"]
+__all__ = ["OTHER", "ImageSpec", "decisions"]
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 COLOURS = ("rgb", "bgr")
@@ -48,7 +48,8 @@ class ImageSpec:
     colour: str = "rgb"
     """Order of the three channels, of `mean` and of `std`: rgb, or bgr as OpenCV has it."""
     head: str = "softmax"
-    """What logits mean: softmax, one class an image; sigmoid, any number of labels an image."""
+    """What logits mean: softmax, one class an image; sigmoid, any number of labels an image.
+    `decisions` and, for losses, `cake_edge.losses.head` say what follows."""
     source_classes: tuple[int, ...] | None = None
     """For a selection of another classifier's classes: the index of each there, or `OTHER`."""
 
@@ -157,3 +158,12 @@ class ImageSpec:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageMistake(f"not a complete image spec ({error!r}): {dict(values)}") from error
+
+
+def decisions(logits: Any, head: str) -> Any:
+    """Returns what logits [N, classes], an array or a tensor, decide.
+
+    Of a softmax [N], the class with the highest logit; of a sigmoid booleans [N, classes], whether
+    each label is there: where its probability is above a half.
+    """
+    return logits > 0 if head == "sigmoid" else logits.argmax(1)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import CakeEdgeError, NumericsError
-from cake_edge.losses.distill import soft_cross_entropy, temperature_kl
+from cake_edge.losses.head import Head, head_of
 from cake_edge.pool import Pool
 from cake_edge.progress import Progress
 from cake_edge.schedules import cosine, one_cycle
@@ -73,13 +73,14 @@ def train(
     if teacher.device.type != "cpu":
         workers = 0
     views = Views(images, logits, teacher, config.views(), seed=seed, first=done, last=config.steps)
+    head = head_of(teacher.spec)
     every = max(1, config.steps // CURVE_POINTS)
     saved = time.monotonic()
     network.train()
     for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
         _set_rate(optimiser, config, step)
         with _own_randomness(seed, step, teacher.device):
-            loss = _loss(network(shown), wanted, config)
+            loss = _loss(network(shown), wanted, config, head)
         optimiser.zero_grad()
         loss.backward()
         if config.clip:
@@ -179,10 +180,12 @@ def _set_rate(optimiser: torch.optim.Optimizer, config: DistillConfig, step: int
             group["momentum"] = momentum
 
 
-def _loss(given: torch.Tensor, wanted: torch.Tensor, config: DistillConfig) -> torch.Tensor:
+def _loss(
+    given: torch.Tensor, wanted: torch.Tensor, config: DistillConfig, head: Head
+) -> torch.Tensor:
     if config.loss == "kl":
-        return temperature_kl(given, wanted, config.temperature)
-    return soft_cross_entropy(given, wanted)
+        return head.match(given, wanted, config.temperature)
+    return head.soft_cross_entropy(given, wanted)
 
 
 def _checked(loss: float, step: int, state: Path) -> float:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-__all__ = ["target_cross_entropy", "target_cross_entropy_released"]
+__all__ = [
+    "target_binary_cross_entropy",
+    "target_cross_entropy",
+    "target_cross_entropy_released",
+]
 
 
 def target_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -19,6 +23,18 @@ def target_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.T
         targets: [N] int64.
     """
     return functional.cross_entropy(logits, targets, reduction="none")
+
+
+def target_binary_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Returns the binary cross-entropy of every image's target label alone, [N], not reduced.
+
+    -log sigmoid(z)[y]: labels do not exclude each other, so nothing is asked of the others.
+
+    Args:
+        logits: [N, K].
+        targets: [N] int64.
+    """
+    return functional.softplus(-logits.gather(1, targets.unsqueeze(1)).squeeze(1))
 
 
 def target_cross_entropy_released(

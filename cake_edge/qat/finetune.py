@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import NumericsError, UsageMistake
-from cake_edge.losses.distill import temperature_kl
+from cake_edge.losses.head import head_of
 from cake_edge.pool import Pool
 from cake_edge.priors import structured
 from cake_edge.progress import Progress, silent
@@ -34,6 +34,7 @@ from cake_edge.qat.statistics import watch_statistics
 from cake_edge.samplers.base import judge
 from cake_edge.schedules import cosine
 from cake_edge.seeding import derive_seed, generator
+from cake_edge.spec import decisions
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.views import Views
 
@@ -115,12 +116,19 @@ def finetune(
         progress: told after every point of the curve.
 
     Raises:
-        UsageMistake: the source needs a pool, and there is none.
+        UsageMistake: the source needs a pool, and there is none; or it, or the label's weight,
+            needs classes that exclude each other.
         NumericsError: the loss is not finite, or far above the first; the state stays at
             `state_path`.
     """
     if config.source != "generator" and pool is None:
         raise UsageMistake(f"source {config.source} needs a pool; give one, or source=generator")
+    if teacher.spec.head != "softmax" and (config.source != "pool" or config.label_weight):
+        raise UsageMistake(
+            "the generator and label_weight use a softmax's cross-entropy, but the network's "
+            "labels do not exclude each other (its head is a sigmoid); give a pool, source=pool "
+            "and label_weight=0"
+        )
     started = time.monotonic()
     conversion = converted(teacher, config)
     run = _Run(teacher, conversion.network, config, seed, pool)
@@ -144,13 +152,14 @@ def finetune(
 
 
 def held_out_agreement(network: nn.Module, teacher: FrozenTeacher, seed: int) -> float:
-    """Percent of structured images of a stream of their own that both classify alike."""
+    """Percent of decisions on structured images of a stream of their own that are alike."""
     count = 2048 if teacher.spec.height * teacher.spec.width <= 64 * 64 else 256
     random = generator(derive_seed(seed, "held out"), "prior", device=teacher.device)
     images = structured(count, teacher.spec, random)
-    wanted = judge(teacher, images, 256).argmax(1)
+    head = teacher.spec.head
+    wanted = decisions(judge(teacher, images, 256), head)
     with torch.no_grad():
-        given = torch.cat([network(part).argmax(1) for part in images.split(256)])
+        given = torch.cat([decisions(network(part), head) for part in images.split(256)])
     return 100 * float((given == wanted).double().mean())
 
 
@@ -166,6 +175,7 @@ class _Run:
         pool: Pool | None,
     ) -> None:
         self.teacher, self.network, self.config, self.seed = teacher, network, config, seed
+        self.head = head_of(teacher.spec)
         self.before, self.first = 0.0, 0.0
         self.curve = list[tuple[int, float]]()
         self.told: dict[str, float | int | None] | None = None
@@ -250,7 +260,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         given = self.network(images)
-        loss = temperature_kl(given, logits, self.config.temperature)
+        loss = self.head.match(given, logits, self.config.temperature)
         if self.config.label_weight:
             loss = loss + self.config.label_weight * functional.cross_entropy(given, labels)
         self.optimiser.zero_grad()

@@ -17,8 +17,8 @@ import torch
 
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import UsageMistake, near_names
-from cake_edge.losses.classification import target_cross_entropy
 from cake_edge.losses.contrast import pair_contrast
+from cake_edge.losses.head import head_of
 from cake_edge.losses.image_prior import total_variation
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.base import judge
@@ -49,7 +49,8 @@ class CakeConfig:
     step_size: tuple[float, float] = (0.004, 0.04)
     """Range of the step, drawn log-uniformly a tuple; in pixels of [0, 1]."""
     classification: float = 1.0
-    """Weight of the cross-entropy towards the target class."""
+    """Weight of the cross-entropy towards the target class, or of the target label's alone where
+    the teacher's labels do not exclude each other."""
     contrast: tuple[float, float] = (0.001, 0.05)
     """Range of the weight of the pair contrast, drawn log-uniformly a tuple."""
     variation: float = 0.1
@@ -174,12 +175,13 @@ class CakeSampler:
     ) -> list[torch.Tensor]:
         """Diffuses [T, G, C, H, W] towards targets [T, G]; a [T * G, C, H, W] a snapshot."""
         config, size = self.config, targets.shape[1]
+        towards = head_of(self.teacher.spec).towards
 
         def loss(current: torch.Tensor) -> torch.Tensor:
             logits = self.teacher(current)
             pull = pair_contrast(logits.view(*targets.shape, -1), targets) * contrast[:, None]
             return (
-                config.classification * target_cross_entropy(logits, targets.flatten())
+                config.classification * towards(logits, targets.flatten())
                 + pull.flatten()
                 + config.variation * total_variation(current * self._std)
             )

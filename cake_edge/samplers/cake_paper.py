@@ -85,7 +85,17 @@ class CakePaperConfig:
         return self.batch
 
     def build(self, teacher: FrozenTeacher, *, count: int, seed: int) -> CakePaperSampler:
-        """Returns the sampler; the tuple size must not exceed the number of classes."""
+        """Returns the sampler.
+
+        Raises:
+            UsageMistake: the tuple size exceeds the number of classes, or classes do not exclude
+                each other.
+        """
+        if teacher.spec.head != "softmax":
+            raise UsageMistake(
+                "cake-paper pushes images by a softmax's cross-entropy, but the teacher's labels "
+                "do not exclude each other (its head is a sigmoid); use the sampler cake"
+            )
         if self.tuple_size > teacher.spec.classes:
             raise UsageMistake(
                 f"tuple_size is {self.tuple_size}, but the teacher has {teacher.spec.classes} "

@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -151,6 +152,21 @@ def test_the_summary_counts_what_is_there(pool):
     assert 0 <= summary["label_entropy"] <= 1
     assert summary["teacher_confidence"] == pytest.approx(
         float(batch.logits.softmax(1).amax(1).mean()), rel=1e-5
+    )
+
+
+def test_the_summary_of_labels_counts_those_that_are_there(make_teacher, small_spec, tmp_path):
+    teacher = make_teacher("plain", spec=replace(small_spec, head="sigmoid"))
+    pool = synthesize(teacher, QUICK, tmp_path / "p", count=32, seed=0)
+    batch, summary = SyntheticBatch.concatenate(list(pool.shards())), pool.summary()
+    pushed = batch.targets >= 0
+    there = batch.logits[pushed].gather(1, batch.targets[pushed, None]) > 0
+    assert summary["hit_rate"] == pytest.approx(float(there.double().mean()))
+    assert (
+        summary["class_histogram"] == torch.bincount(batch.logits.argmax(1), minlength=4).tolist()
+    )
+    assert summary["teacher_confidence"] == pytest.approx(
+        float(batch.logits.sigmoid().amax(1).mean()), rel=1e-5
     )
 
 

@@ -5,9 +5,10 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
+import torch
 
 from cake_edge.errors import UsageMistake
-from cake_edge.spec import ImageSpec
+from cake_edge.spec import ImageSpec, decisions
 
 SPEC = ImageSpec(
     channels=3,
@@ -91,3 +92,10 @@ def test_a_missing_value_is_named_and_nothing_is_assumed(key):
 def test_a_value_of_another_kind_is_refused(key, value):
     with pytest.raises(UsageMistake, match="not a complete image spec"):
         ImageSpec.from_dict({**SPEC.to_dict(), key: value})
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+def test_a_softmax_decides_for_one_class_and_a_sigmoid_for_each_label(kind):
+    logits = kind([[1.0, 2.0, -1.0], [-1.0, -2.0, -3.0]])
+    assert decisions(logits, "softmax").tolist() == [1, 0]
+    assert decisions(logits, "sigmoid").tolist() == [[True, True, False], [False] * 3]

@@ -28,6 +28,31 @@ def temperature_kl(student, teacher, temperature):
     return temperature**2 * total / len(student)
 
 
+def sigmoid(value):
+    """The probability of a yes."""
+    return 1 / (1 + math.exp(-value))
+
+
+def binary_temperature_kl(student, teacher, temperature):
+    """T^2 KL of each label's yes and no, summed over labels, mean over the batch."""
+    total = 0.0
+    for given, wanted in zip(student, teacher, strict=True):
+        for z, w in zip(given, wanted, strict=True):
+            q, p = sigmoid(z / temperature), sigmoid(w / temperature)
+            total += p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    return temperature**2 * total / len(student)
+
+
+def binary_soft_cross_entropy(student, teacher):
+    """-p log q - (1 - p) log(1 - q), summed over labels, mean over the batch."""
+    total = 0.0
+    for given, wanted in zip(student, teacher, strict=True):
+        for z, w in zip(given, wanted, strict=True):
+            q, p = sigmoid(z), sigmoid(w)
+            total -= p * math.log(q) + (1 - p) * math.log(1 - q)
+    return total / len(student)
+
+
 def mixup(images, order, share):
     """share_i x_i + (1 - share_i) x_order(i), pixel by pixel, for flat images [N][D].
 

@@ -127,6 +127,24 @@ def test_divergence_is_an_error_that_names_the_state_it_leaves(
         finetune(tiny_teacher, config, seed=0, pool=tiny_pool)
 
 
+@pytest.fixture(scope="module")
+def labels_teacher(tiny_teacher, spec):
+    return FrozenTeacher(tiny_teacher.network, replace(spec, head="sigmoid"), architecture="tiny")
+
+
+def test_labels_that_do_not_exclude_each_other_are_matched_one_by_one(labels_teacher, tiny_pool):
+    config = replace(SHORT, steps=60, batch=64)
+    _, report = finetune(labels_teacher, config, seed=0, pool=tiny_pool)
+    assert report.agreement_after > report.agreement_before + 1
+    assert report.curve[-1][1] < 0.8 * report.curve[0][1]
+
+
+@pytest.mark.parametrize("given", [{"source": "generator"}, {"label_weight": 1.0}])
+def test_what_needs_exclusive_classes_is_refused(labels_teacher, tiny_pool, given):
+    with pytest.raises(UsageMistake, match=r"do not exclude each other .* give a pool"):
+        finetune(labels_teacher, replace(SHORT, **given), seed=0, pool=tiny_pool)
+
+
 def test_a_pool_is_asked_for_where_it_is_needed(tiny_teacher):
     with pytest.raises(UsageMistake, match="source both needs a pool"):
         finetune(tiny_teacher, replace(SHORT, source="both"), seed=0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -66,6 +68,26 @@ def test_pushing_brings_images_to_their_targets(make_teacher):
     late = float((shard.logits.argmax(1) == shard.targets)[last].double().mean())
     assert late >= early
     assert late > 0.6
+
+
+def test_pushing_turns_the_target_label_on_and_leaves_the_others(make_teacher, small_spec):
+    """Of a softmax the other classes are pushed down as well; of a sigmoid nothing is."""
+    config = CakeConfig(
+        pushed_share=1.0, steps=60, snapshots=1, step_size=(0.02, 0.05), contrast=(1e-6, 1e-6),
+        variation=0.0, images_per_shard=40, oversample=1,
+    )  # fmt: skip
+    made = {}
+    for head in ("softmax", "sigmoid"):
+        teacher = make_teacher("plain", spec=replace(small_spec, head=head))
+        # Every label is there in half of the images.
+        images = PRIORS["structured"](400, teacher.spec, generator(0, "centre"))
+        teacher.network.head.bias -= teacher(images).median(0).values
+        shard = config.build(teacher, count=40, seed=0).shard(0)
+        aimed = torch.nn.functional.one_hot(shard.targets, 4).bool()
+        made[head] = shard.logits[aimed].mean(), shard.logits[~aimed].mean()
+    assert made["sigmoid"][0] > made["softmax"][0]
+    assert made["sigmoid"][1] > made["softmax"][1]
+    assert (shard.logits[aimed] > 0).double().mean() > 0.8
 
 
 def test_contrast_holds_images_nearer_to_the_boundary(make_teacher):

@@ -1,4 +1,5 @@
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,12 @@ def test_what_does_not_fit_is_refused(make_teacher):
         CakePaperConfig(batch=500, tuple_size=7)
     with pytest.raises(UsageMistake, match="the teacher has 4 classes"):
         CakePaperConfig(batch=10, tuple_size=5).build(make_teacher(), count=10, seed=0)
+
+
+def test_labels_that_do_not_exclude_each_other_are_refused(make_teacher, small_spec):
+    teacher = make_teacher("plain", spec=replace(small_spec, head="sigmoid"))
+    with pytest.raises(UsageMistake, match=r"do not exclude each other .* use the sampler cake$"):
+        CakePaperConfig(**SMALL).build(teacher, count=8, seed=0)
 
 
 def test_a_run_that_overflows_says_so(make_teacher):
