@@ -5,11 +5,11 @@ Needs numpy and Pillow alone, so that it also runs on a device. Every share is i
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +18,23 @@ import numpy.typing as npt
 from PIL import Image
 
 from cake_edge.errors import ArtifactError, DatasetError, NumericsError, UsageMistake
+from cake_edge.fitting import MODES, Pixels, as_pixels, fitted
 from cake_edge.progress import Progress, silent
+from cake_edge.selection import own_labels
 from cake_edge.spec import ImageSpec
+from cake_edge.tally import Evaluation, Tally
 
 __all__ = ["Dataset", "Evaluation", "Infer", "evaluate", "evaluate_many", "open_dataset"]
 
+logger = logging.getLogger(__name__)
+
 Floats = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
 Infer = Callable[[Floats], Floats]
 """Takes normalised images [N, C, H, W] to logits [N, classes]."""
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-MODES = {1: "L", 3: "RGB"}
-"""Pillow's word for the images of a classifier with that many channels."""
-
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
-Z95 = 1.959963984540054
-"""Quantile of the normal distribution behind a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,31 +74,11 @@ class Dataset:
             raise UsageMistake(f"the batch is {size}; it must be at least 1")
         for start in range(0, len(self), size):
             places = self.order[start : start + size]
-            pixels = np.stack([_fitted(self.read(int(place)), self.spec) for place in places])
+            pixels = np.stack([fitted(self.read(int(place)), self.spec) for place in places])
+            if self.spec.colour == "bgr":
+                pixels = pixels[..., ::-1]
             images = pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
             yield self.spec.normalise(images), self.labels[start : start + size]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """What a model does on a data set."""
-
-    top1: float
-    """Percent of images whose highest logit is the label's."""
-    top5: float
-    """Percent of images whose label is among the five highest logits; of fewer classes, all."""
-    interval95: tuple[float, float]
-    """Wilson's 95 % interval of top1, in percent."""
-    agreement: float | None
-    """Percent of images with the same highest logit as the reference model, if there is one."""
-    n: int
-    """Number of images."""
-    seconds: float
-    """Time spent in the model; decoding is not counted."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "interval95": list(self.interval95)}
 
 
 def evaluate(
@@ -152,42 +126,20 @@ def evaluate_many(
     """
     if reference is not None and reference not in infers:
         raise UsageMistake(f"no model {reference!r} to compare with among {', '.join(infers)}")
-    ranks: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in infers}
-    seconds = dict.fromkeys(infers, 0.0)
+    tallies = {name: Tally() for name in infers}
     done = 0
     for images, labels in dataset.batches(batch):
+        found = dict[str, Floats]()
         for name, infer in infers.items():
             started = time.perf_counter()
-            logits = infer(images)
-            seconds[name] += time.perf_counter() - started
-            _check(name, logits, len(labels), dataset.spec.classes, done)
-            ranks[name].append(np.argsort(-logits, axis=1, kind="stable")[:, :5])
+            found[name] = infer(images)
+            tallies[name].seconds += time.perf_counter() - started
+            _check(name, found[name], len(labels), dataset.spec.classes, done)
+        for name, tally in tallies.items():
+            tally.add(found[name], labels, found.get(reference or ""), dataset.spec.head)
         done += len(labels)
         progress("evaluate", done, len(dataset))
-    best = {name: np.concatenate(found) for name, found in ranks.items()}
-    compared = best[reference][:, 0] if reference is not None else None
-    return {
-        name: _evaluation(found, dataset.labels, compared, seconds[name])
-        for name, found in best.items()
-    }
-
-
-def _evaluation(
-    best: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    compared: npt.NDArray[np.int64] | None,
-    seconds: float,
-) -> Evaluation:
-    hits = best == labels[:, None]
-    right = int(hits[:, 0].sum())
-    return Evaluation(
-        top1=100.0 * right / len(labels),
-        top5=100.0 * int(hits.any(axis=1).sum()) / len(labels),
-        interval95=wilson_interval(right, len(labels)),
-        agreement=None if compared is None else 100.0 * float((best[:, 0] == compared).mean()),
-        n=len(labels),
-        seconds=seconds,
-    )
+    return {name: tally.result(done) for name, tally in tallies.items()}
 
 
 def _check(name: str, logits: Floats, count: int, classes: int, before: int) -> None:
@@ -204,14 +156,6 @@ def _check(name: str, logits: Floats, count: int, classes: int, before: int) -> 
         )
 
 
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % score interval of a share, in percent (Wilson 1927)."""
-    share, z2 = right / total, Z95**2
-    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    return 100.0 * max(0.0, middle - half), 100.0 * min(1.0, middle + half)
-
-
 def open_dataset(path: Path, spec: ImageSpec) -> Dataset:
     """Opens an image folder or an npz file for a classifier.
 
@@ -219,8 +163,13 @@ def open_dataset(path: Path, spec: ImageSpec) -> Dataset:
     names in a `classes.txt` beside them, whose n-th line, from zero, names the folder of class n.
     An npz has `images` uint8 [N, H, W] or [N, H, W, C], and `labels` [N].
 
-    Images of another size are resized so that spec.crop of the shorter side is left, and cropped
-    in the middle; those of an npz with the right size are used as they are.
+    Of a selection of classes (`spec.source_classes`) the indices and the lines are those of the
+    classifier that they were selected from; images of classes that were left out are dropped, or
+    are of the class that stands for them.
+
+    Colours are red, green, blue, in an npz too. Images of another size are resized so that
+    spec.crop of the shorter side is left, and cropped in the middle; those of an npz with the right
+    size are used as they are.
 
     Raises:
         DatasetError: there is nothing to read, or it does not fit the classifier.
@@ -230,6 +179,8 @@ def open_dataset(path: Path, spec: ImageSpec) -> Dataset:
     found = _open_folder(path, spec) if path.is_dir() else _open_npz(path, spec)
     if not len(found):
         raise DatasetError(f"{path} holds no images; give an image folder or an npz file")
+    if spec.source_classes is not None:
+        return _of_selection(found, spec.source_classes)
     lowest, highest = int(found.labels.min()), int(found.labels.max())
     if lowest < 0 or highest >= spec.classes:
         raise DatasetError(
@@ -238,6 +189,30 @@ def open_dataset(path: Path, spec: ImageSpec) -> Dataset:
             "give the data it was trained for, labelled by logit index"
         )
     return found
+
+
+def _of_selection(whole: Dataset, source_classes: tuple[int, ...]) -> Dataset:
+    """Takes labels from the numbering of the whole to the selection's own, and drops the rest."""
+    if int(whole.labels.min()) < 0:
+        raise DatasetError(
+            f"{whole.path} has labels from {int(whole.labels.min())}; give whole numbers from 0, "
+            "the indices of the classifier that the model's classes were selected from"
+        )
+    labels = own_labels(whole.labels, source_classes)
+    kept = labels >= 0
+    if not kept.any():
+        raise DatasetError(
+            f"{whole.path} holds no images of the model's classes, which are "
+            f"{', '.join(map(str, source_classes))} of those they were selected from; give images "
+            "of these, labelled by the index there"
+        )
+    if not kept.all():
+        logger.info(
+            "%d of %d images are of classes that were left out, and are not counted",
+            int((~kept).sum()),
+            len(whole),
+        )
+    return replace(whole, labels=labels[kept], order=whole.order[kept])
 
 
 def _open_folder(path: Path, spec: ImageSpec) -> Dataset:
@@ -295,7 +270,14 @@ def _read_classes(listed: Path, spec: ImageSpec) -> dict[str, int]:
         raise DatasetError(f"{listed} is not readable as text: {error}") from error
     while names and not names[-1]:
         names.pop()
-    if len(names) != spec.classes:
+    if spec.source_classes is not None:
+        if len(names) <= max(spec.source_classes):
+            raise DatasetError(
+                f"{listed} names {len(names)} classes, but the model's were selected from more "
+                f"than {max(spec.source_classes)}; give one folder name a line, in the order of "
+                "the classifier that they were selected from"
+            )
+    elif len(names) != spec.classes:
         raise DatasetError(
             f"{listed} names {len(names)} classes, but the model tells {spec.classes} apart; "
             "give one folder name a line, in logit order"
@@ -349,7 +331,7 @@ def _open_npz(path: Path, spec: ImageSpec) -> Dataset:
         if right_size and channels == spec.channels:
             return pixels
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-        return _pixels(image, spec) if right_size else image
+        return as_pixels(image, spec) if right_size else image
 
     return _dataset(path, spec, labels, read)
 
@@ -370,35 +352,3 @@ def _read_npz(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
             f"{path} is neither an image folder nor a readable npz file ({error}); "
             "give images uint8 [N, H, W(, C)] and labels"
         ) from error
-
-
-def _fitted(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
-    """Returns pixels [H, W, C] of the spec's shape."""
-    if not isinstance(image, Image.Image):
-        return image
-    if image.size != (spec.width, spec.height) or spec.crop < 1:
-        image = _resized(image.convert(MODES[spec.channels]), spec)
-    return _pixels(image, spec)
-
-
-def _pixels(image: Image.Image, spec: ImageSpec) -> Pixels:
-    """Converts between grey and colour, and gives [H, W, C]."""
-    pixels = np.asarray(image.convert(MODES[spec.channels]), dtype=np.uint8)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def _resized(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """Resizes to the crop's size over spec.crop, the ratio kept, and takes the middle.
-
-    The arithmetic is that of torchvision's Resize and CenterCrop, by which published accuracies
-    are measured.
-    """
-    width, height = math.floor(spec.width / spec.crop), math.floor(spec.height / spec.crop)
-    if width * image.height >= height * image.width:
-        height = int(width * image.height / image.width)
-    else:
-        width = int(height * image.width / image.height)
-    resized: Image.Image = image.resize((width, height), FILTERS[spec.interpolation])
-    left = round((width - spec.width) / 2)
-    top = round((height - spec.height) / 2)
-    return resized.crop((left, top, left + spec.width, top + spec.height))

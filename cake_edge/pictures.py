@@ -39,6 +39,8 @@ def write_sheets(pool: Pool, folder: Path) -> list[dict[str, str]]:
         if images:
             chosen = torch.stack(images[: COLUMNS * ROWS]).numpy()
             pixels = (pool.spec.denormalise(chosen) * 255).round().clip(0, 255).astype(np.uint8)
+            if pool.spec.colour == "bgr":
+                pixels = pixels[:, ::-1]
             with atomic_path(folder / f"{name}.png") as temporary:
                 _sheet(pixels).save(temporary, format="PNG")
             written.append({"title": title, "file": f"{folder.name}/{name}.png"})

@@ -41,6 +41,7 @@ def model_row(
         "top5": measured.get("top5"),
         "interval95": measured.get("interval95"),
         "agreement": measured.get("agreement"),
+        **({"overlap": measured["overlap"]} if "overlap" in measured else {}),
         "emulated": foreign is not None,
         "latency_ms": latency["latency"].get(file.name),
         "why_not_timed": foreign,

@@ -13,8 +13,10 @@ from cake_edge.cli.options import examples, json_option, threads_option, verbosi
 from cake_edge.errors import ArtifactError, UsageMistake
 
 if TYPE_CHECKING:
-    from cake_edge.evaluate import Evaluation
+    from cake_edge.evaluate import Evaluation, Infer
+    from cake_edge.spec import ImageSpec
     from exporters.artifact import ModelCard
+    from exporters.runtimes.base import Session
 
 __all__ = ["command"]
 
@@ -67,6 +69,11 @@ def command(
     Top-1, top-5 and agreement are in percent; interval95 is Wilson's interval of top-1. A file
     whose target does not run on this machine is computed in float with its values rounded, which
     is what its INT8 arithmetic stands for; the result says so.
+
+    A model of some of another's classes is shown images labelled by the other's numbering, and is
+    compared with the other in the classes that it has. Of a model whose labels do not exclude each
+    other, top-1 says how often the highest logit is the label's, and agreement how many decisions,
+    a label in an image each, are the same.
     """
     from cake_edge.evaluate import evaluate_many, open_dataset
     from exporters.runtimes import open_for_accuracy
@@ -78,10 +85,14 @@ def command(
         }
         cards = {path: _card(path, session.card) for path, session in sessions.items()}
         _same_input(cards)
-        dataset = open_dataset(data, cards[model].spec).limited(limit)
+        spec = _common_classes(cards)
+        dataset = open_dataset(data, spec).limited(limit)
         with progress_sink() as progress:
             found = evaluate_many(
-                {str(path): session.infer for path, session in sessions.items()},
+                {
+                    str(path): _answers(session, cards[path].spec, spec)
+                    for path, session in sessions.items()
+                },
                 dataset,
                 reference=str(against) if against is not None else None,
                 batch=batch,
@@ -106,7 +117,7 @@ def _card(path: Path, card: ModelCard | None) -> ModelCard:
 def _same_input(cards: dict[Path, ModelCard]) -> None:
     """Refuses models that cannot be shown the same images."""
     first, *others = cards.items()
-    for name in ("input_size", "mean", "std", "classes", "crop", "interpolation"):
+    for name in ("input_size", "mean", "std", "colour", "crop", "interpolation", "head"):
         mine = getattr(first[1].spec, name)
         for path, card in others:
             theirs = getattr(card.spec, name)
@@ -115,6 +126,41 @@ def _same_input(cards: dict[Path, ModelCard]) -> None:
                     f"{path} has {name} {theirs} and {first[0]} has {mine}; "
                     "--against compares models that take the same images"
                 )
+
+
+def _common_classes(cards: dict[Path, ModelCard]) -> ImageSpec:
+    """Returns the spec of the model with the fewest classes, which every other must have."""
+    path, card = min(
+        cards.items(), key=lambda one: (one[1].spec.classes, one[1].spec.source_classes is None)
+    )
+    chosen = card.spec.source_classes
+    for other, each in cards.items():
+        whole, classes = each.spec.source_classes is None, each.spec.classes
+        if each.spec.source_classes == chosen and classes == card.spec.classes:
+            continue
+        if chosen is None or not whole or classes <= max(chosen):
+            raise UsageMistake(
+                f"{other} tells {_said_classes(each.spec)} apart and {path} "
+                f"{_said_classes(card.spec)}; --against compares models of the same classes, or "
+                "one with another that some of its classes were selected from"
+            )
+    return card.spec
+
+
+def _said_classes(spec: ImageSpec) -> str:
+    if spec.source_classes is None:
+        return f"{spec.classes} classes"
+    return f"the classes {', '.join(map(str, spec.source_classes))} of a selection"
+
+
+def _answers(session: Session, own: ImageSpec, wanted: ImageSpec) -> Infer:
+    """The session's logits, of the classes of `wanted` alone."""
+    from cake_edge.selection import own_logits
+
+    chosen = wanted.source_classes
+    if chosen is None or own.source_classes is not None:
+        return session.infer
+    return lambda images: own_logits(session.infer(images), chosen)
 
 
 def _row(path: Path, card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:

@@ -108,7 +108,8 @@ class _ModelCore(TypedDict):
     top5: float | None
     """Percent of evaluation images whose label is among the five largest logits."""
     agreement: float | None
-    """Percent of evaluation images on which this model and the teacher name one class."""
+    """Percent of evaluation images on which this model and the teacher name one class; where labels
+    do not exclude each other, of the labels of all images that both find or neither does."""
     latency_ms: Latency | None
     n: int | None
     """Evaluation images."""
@@ -119,6 +120,9 @@ class Model(_ModelCore, total=False):
     """One model file and what was measured of it."""
 
     architecture: str
+    overlap: float
+    """Where labels do not exclude each other: of those that this model or the teacher finds in an
+    evaluation image, the percent that both find."""
     interval95: list[float] | None
     """95 % interval of top1, in percent: low and high."""
     speedup: Ratio | None
@@ -165,14 +169,16 @@ class Distill(TypedDict, total=False):
     loss: list[list[float]]
     """[step, loss] in the order of steps."""
     agreement_synthetic: float | None
-    """Percent of synthetic images not trained on that student and teacher classify alike."""
+    """Percent of synthetic images not trained on that student and teacher classify alike; where
+    labels do not exclude each other, of the labels of all of them."""
 
 
 class Parity(TypedDict, total=False):
     """INT8 against float on synthetic images kept apart."""
 
     top1_agreement: float
-    """Share of images on which both name one class."""
+    """Share of images on which both name one class; where labels do not exclude each other, of the
+    labels of all images."""
     sqnr_db: float | None
 
 
@@ -334,7 +340,7 @@ def _check_values(report: Report) -> None:
     for index, model in enumerate(report["models"]):
         place = f"models[{index}]"
         _inside(model["path"], f"{place}.path")
-        for name in ("top1", "top5", "agreement"):
+        for name in ("top1", "top5", "agreement", "overlap"):
             _within(model.get(name), 100, f"{place}.{name}")
         _ordered(model["latency_ms"], f"{place}.latency_ms")
         if model["bytes"] < 0:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +16,9 @@ from cake_edge.evaluate import (
     evaluate,
     evaluate_many,
     open_dataset,
-    wilson_interval,
 )
 from cake_edge.spec import ImageSpec
+from cake_edge.tally import wilson_interval
 
 Array = npt.NDArray[Any]
 
@@ -231,23 +230,6 @@ def test_several_models_share_one_pass(known: Dataset) -> None:
     assert found["a"].agreement == 100.0
     assert found["b"].agreement == 0.0
     assert found["a"].to_dict()["interval95"] == list(wilson_interval(6, 8))
-
-
-def test_wilsons_interval_is_the_published_one() -> None:
-    # Brown, Cai and DasGupta (2001), and any calculator: 8 of 10 gives 49.0 to 94.3.
-    assert wilson_interval(8, 10) == pytest.approx((49.016, 94.332), abs=1e-3)
-
-
-@pytest.mark.parametrize(("right", "total"), [(0, 20), (20, 20), (7, 20), (1, 1)])
-def test_wilsons_interval_holds_the_shares_that_the_score_test_accepts(
-    right: int, total: int
-) -> None:
-    low, high = (value / 100 for value in wilson_interval(right, total))
-    assert 0 <= low <= right / total <= high <= 1
-    for edge in (low, high):
-        if 1e-9 < edge < 1 - 1e-9:
-            score = abs(right / total - edge) / math.sqrt(edge * (1 - edge) / total)
-            assert score == pytest.approx(1.95996, abs=1e-4)
 
 
 def test_a_nan_names_the_model_and_the_image(known: Dataset) -> None:

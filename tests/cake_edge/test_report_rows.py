@@ -8,7 +8,7 @@ FOUND = {
     "speed": None,
     "verdict": "quantized",
     "advice": ["speed was not measured (latency_seconds=0)"],
-    "coverage": {"int8": {"Conv": 3}, "float": {}, "left_float": []},
+    "coverage": {"int8": {"Conv": 3}, "float": {}, "left_float": [], "reasons": {}},
 }
 UNTIMED = QuantizeConfig(latency_seconds=0.0)
 
