@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +33,25 @@ from cake_edge.report_rows import data_free, int8_section, model_row
 from cake_edge.stages import Run, open_run
 from cake_edge.students import build_student
 from cake_edge.teachers import load_teacher
+from cake_edge.teachers.adapters import fixed_batch
 from cake_edge.teachers.frozen import FrozenTeacher
 from exporters.artifact import ModelCard
 from exporters.latency.environment import latency_environment, load_average
-from exporters.latency.harness import measure, paired_ratio, random_images
-from exporters.onnx_export import export_onnx
+from exporters.latency.harness import LatencyConfig, measure, paired_ratio, random_images
+from exporters.onnx_export import export_onnx, export_teacher
 from exporters.quantize import QuantizeConfig, quantize
 from exporters.report import build_report, write_report
-from exporters.runtimes import open_for_accuracy, open_session, read_card, why_not_here
+from exporters.runtimes import (
+    OrtSession,
+    open_for_accuracy,
+    open_session,
+    read_card,
+    why_not_here,
+)
 
 __all__ = ["demo_recipe", "pool_images", "run_recipe"]
+
+logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -172,7 +182,11 @@ class _Job:
             parameters=teacher.parameters_total,
             manifest={"arguments": dict(teacher.arguments), "versions": versions()},
         )
-        self._export("export-teacher", teacher.network, self.teacher_file, card)
+
+        def write(file: Path) -> None:
+            export_teacher(teacher.network, file, card, batch=fixed_batch(teacher.network))
+
+        self._export("export-teacher", write, self.teacher_file, card)
 
     def synthesize(self) -> Pool:
         """Makes the pool."""
@@ -229,11 +243,15 @@ class _Job:
             parameters=parameter_count(network),
             manifest={"arguments": dict(about.arguments), "versions": versions()},
         )
-        self._export("export-student", network, self.student_file, card)
+        self._export(
+            "export-student", lambda file: export_onnx(network, file, card), self.student_file, card
+        )
 
-    def _export(self, stage: str, network: torch.nn.Module, file: Path, card: ModelCard) -> None:
+    def _export(
+        self, stage: str, write: Callable[[Path], object], file: Path, card: ModelCard
+    ) -> None:
         def work() -> Mapping[str, Any]:
-            export_onnx(network, file, card)
+            write(file)
             return {}
 
         self.run.stage(stage, {"card": json.loads(card.to_json())}, [file], work)
@@ -291,10 +309,24 @@ class _Job:
         }
         return self.run.stage("evaluate", key, [], work)
 
+    def _bench_config(self) -> LatencyConfig:
+        """The recipe's; with the teacher's own batch, where its file takes no other."""
+        config = self.recipe.bench
+        with OrtSession(self.teacher_file, optimise=False) as session:
+            batch = session.input_shape[0]
+        if not isinstance(batch, int) or batch == config.batch:
+            return config
+        logger.warning(
+            "latency is measured for %d images at a time instead of %d: the teacher takes no "
+            "other number",
+            batch, config.batch,
+        )  # fmt: skip
+        return dataclasses.replace(config, batch=batch)
+
     def bench(self) -> Mapping[str, Any]:
         """Measures the latency of every file that is meant for this machine, all taking turns."""
         files = [f for f in self.model_files() if why_not_here(read_card(f)) is None]
-        config = self.recipe.bench
+        config = self._bench_config()
 
         def work() -> Mapping[str, Any]:
             before = load_average()

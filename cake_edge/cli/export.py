@@ -21,8 +21,6 @@ from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing, sha256_file
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from cake_edge.teachers.config import TeacherConfig
     from exporters.artifact import ModelCard
 
@@ -55,21 +53,19 @@ def command(
 ) -> None:
     """Writes CKPT, a checkpoint of distill, or the network of --teacher as ONNX.
 
-    The graph takes a batch of any size. Before the file gets its name it is run against torch.
+    The graph takes a batch of any size, unless the teacher's own file fixes it. Before the file
+    gets its name it is run against torch.
     """
     if (checkpoint is None) == (teacher is None):
         raise click.UsageError("give one of the two: a checkpoint CKPT, or --teacher REF")
     refuse_existing(out)
-    from exporters.onnx_export import export_onnx
-
     # The exporter works on the processor, and so does the run that checks its file.
     torch_device("cpu", threads)
     if checkpoint is not None:
-        network, card = _from_checkpoint(checkpoint)
+        card = _export_checkpoint(checkpoint, out)
     else:
         assert teacher is not None
-        network, card = _from_teacher(teacher, seed)
-    export_onnx(network, out, card)
+        card = _export_teacher(teacher, seed, out)
 
     def text() -> None:
         click.echo(f"{card.role} {card.architecture}, {card.parameters} weights")
@@ -92,11 +88,12 @@ def about(path: Path, card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _from_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
+def _export_checkpoint(path: Path, out: Path) -> ModelCard:
     from cake_edge.checkpoint import load_checkpoint
     from cake_edge.networks import parameter_count
     from cake_edge.teachers.weights_file import refuse_non_finite
     from exporters.artifact import ModelCard
+    from exporters.onnx_export import export_onnx
 
     network, header = load_checkpoint(path)
     refuse_non_finite(network.state_dict(), str(path))
@@ -107,14 +104,16 @@ def _from_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
         parent=sha256_file(path),
         parameters=parameter_count(network),
     )
-    return network, card
+    return export_onnx(network, out, card)
 
 
-def _from_teacher(config: TeacherConfig, seed: int) -> tuple[nn.Module, ModelCard]:
+def _export_teacher(config: TeacherConfig, seed: int, out: Path) -> ModelCard:
     import torch
 
     from cake_edge.teachers import load_teacher
+    from cake_edge.teachers.adapters import fixed_batch
     from exporters.artifact import ModelCard
+    from exporters.onnx_export import export_teacher
 
     teacher = load_teacher(config, device=torch.device("cpu"), seed=seed)
     card = ModelCard(
@@ -124,4 +123,4 @@ def _from_teacher(config: TeacherConfig, seed: int) -> tuple[nn.Module, ModelCar
         parent=teacher.digest,
         parameters=teacher.parameters_total,
     )
-    return teacher.network, card
+    return export_teacher(teacher.network, out, card, batch=fixed_batch(teacher.network))

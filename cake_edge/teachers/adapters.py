@@ -22,6 +22,7 @@ __all__ = [
     "LogitsOfProbabilities",
     "LogitsOfShares",
     "TwoLogits",
+    "fixed_batch",
     "innermost",
     "plain_answer",
 ]
@@ -134,6 +135,15 @@ def plain_answer(answer: Any) -> torch.Tensor:
             "logits [N, classes]; it is no classifier of images"
         )
     return answer
+
+
+def fixed_batch(network: nn.Module) -> int | None:
+    """Returns the number of images that the network inside takes at a time; None for any."""
+    while isinstance(network, Adapter):
+        if isinstance(network, FixedBatch):
+            return network.size
+        network = network.network
+    return None
 
 
 def innermost(network: nn.Module) -> nn.Module:

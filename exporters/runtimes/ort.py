@@ -173,16 +173,29 @@ class OrtSession:
     def infer(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Takes images [N, C, H, W] of the model's input space to logits [N, classes].
 
+        A file that fixes its batch is shown any number of images part by part, the last part
+        filled up with its last image, unless `fixed_batch` asked for that number alone.
+
         Raises:
             ArtifactError: the images do not fit the model, or the session is closed.
         """
         if self._session is None:
             raise ArtifactError(f"{self._path} is closed; open it again")
+        batch = self._input.shape[0]
+        if isinstance(batch, int) and self._fixed_batch is None and len(images) not in (0, batch):
+            return self._in_parts(images, batch)
         self._check(images)
         logits: npt.NDArray[np.float32] = self._session.run(
             [self._output.name], {self._input.name: images}
         )[0]
         return logits
+
+    def _in_parts(self, images: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
+        """Answers `batch` images at a time."""
+        missing = -len(images) % batch
+        full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+        parts = [self.infer(part) for part in np.split(full, len(full) // batch)]
+        return np.concatenate(parts)[: len(images)]
 
     def _check(self, images: npt.NDArray[np.float32]) -> None:
         wanted = self._input.shape

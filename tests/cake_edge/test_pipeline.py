@@ -13,7 +13,9 @@ from cake_edge.recipe import EvaluationConfig, Recipe, SynthesisConfig
 from cake_edge.samplers import CakeConfig
 from cake_edge.students import StudentConfig
 from cake_edge.teachers.config import TeacherConfig
+from exporters.artifact import ModelCard
 from exporters.latency.harness import LatencyConfig
+from exporters.onnx_export import export_onnx
 from exporters.quantize import QuantizeConfig
 
 FOREIGN = ("tensorrt", "tensorrt-fp16")
@@ -99,6 +101,28 @@ def test_another_target_leaves_everything_else_as_it_is(tiny, run):
     assert made == {"evaluate"}, "what is timed is as it was"
     assert list(report["quantize"]) == ["ort-x86"]
     assert report["models"][2]["sha256"] == before["models"][2]["sha256"]
+
+
+@pytest.fixture(scope="module")
+def fixed(make_teacher, small_spec, tmp_path_factory):
+    """An ONNX file of a classifier that takes four images, no more and no fewer."""
+    path = tmp_path_factory.mktemp("fixed") / "vendor.onnx"
+    card = ModelCard(architecture="plain", spec=small_spec, role="teacher", parent="0" * 64)
+    export_onnx(make_teacher("plain").network, path, card, batch=4)
+    return path
+
+
+def test_a_teacher_with_one_batch_runs_through_to_the_report(tiny, fixed, tmp_path, caplog):
+    recipe = dataclasses.replace(
+        tiny, teacher=TeacherConfig(reference=str(fixed)), targets=("ort-x86",)
+    )
+    report = run_recipe(recipe, tmp_path / "out", device=torch.device("cpu"))
+    teacher, student, quantized = report["models"]
+    assert (teacher["architecture"], teacher["n"]) == ("onnx", 8)
+    assert [model["latency_ms"]["batch"] for model in (teacher, student, quantized)] == [4] * 3
+    assert "latency is measured for 4 images at a time instead of 1" in caplog.text
+    assert "takes exactly 4 images a call" in caplog.text
+    assert (tmp_path / "out" / "report.md").is_file()
 
 
 def test_calibration_takes_as_many_images_from_every_shard_and_of_every_kind(

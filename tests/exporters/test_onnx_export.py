@@ -18,7 +18,7 @@ from cake_edge.networks import build_network
 from cake_edge.provenance import sha256_file
 from cake_edge.spec import ImageSpec
 from exporters.artifact import ModelCard, card_from_metadata
-from exporters.onnx_export import INPUT, OPSET, OUTPUT, export_onnx
+from exporters.onnx_export import INPUT, OPSET, OUTPUT, export_onnx, export_teacher
 from exporters.runtimes import open_session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,4 +160,41 @@ def test_a_network_with_other_classes_than_its_spec_is_refused(spec, card, tmp_p
     other = replace(card, spec=replace(spec, classes=7))
     with pytest.raises(ArtifactError, match="7 classes"):
         export_onnx(Linear(spec), tmp_path / "a.onnx", other)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_may_be_fixed(spec, card, tmp_path):
+    network = FixedBatch(spec)
+    export_onnx(network, tmp_path / "a.onnx", card, batch=2)
+    with open_session(tmp_path / "a.onnx", fixed_batch=2) as session:
+        assert session.input_shape == (2, *spec.input_size)
+        images = torch.randn(2, *spec.input_size)
+        with torch.no_grad():
+            np.testing.assert_allclose(
+                session.infer(images.numpy()), network(images).numpy(), atol=1e-5
+            )
+
+
+class OneByOne(Linear):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (
+            self.layer(images.reshape(1, -1)) if len(images) == 1 else super().forward(images[:2])
+        )
+
+
+def test_a_teacher_that_torch_cannot_free_of_its_batch_is_written_for_one_image(
+    spec, card, tmp_path, caplog
+):
+    export_teacher(OneByOne(spec), tmp_path / "a.onnx", card, batch=None)
+    with open_session(tmp_path / "a.onnx") as session:
+        assert session.input_shape[0] == 1
+    assert "takes exactly 1 image a call" in caplog.text
+    export_teacher(Linear(spec), tmp_path / "b.onnx", card, batch=None)
+    with open_session(tmp_path / "b.onnx") as session:
+        assert session.input_shape[0] == "batch"
+
+
+def test_a_teacher_that_torch_cannot_export_at_all_leaves_no_file(spec, card, tmp_path):
+    with pytest.raises(ArtifactError, match="cannot export"):
+        export_teacher(ForksOnData(spec), tmp_path / "a.onnx", card, batch=None)
     assert list(tmp_path.iterdir()) == []

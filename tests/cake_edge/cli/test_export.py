@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from cake_edge.checkpoint import Checkpoint, save_checkpoint
+from cake_edge.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cake_edge.networks import build_network
 from cake_edge.provenance import sha256_file
 from cake_edge.spec import ImageSpec
+from exporters.artifact import ModelCard
+from exporters.onnx_export import export_onnx
 from exporters.runtimes import open_session
 
 Run = Callable[..., Result]
@@ -90,3 +92,19 @@ def test_an_existing_file_is_refused_before_any_work(run: Run, tmp_path: Path) -
     result = run("export", "missing.safetensors", "--out", out)
     assert result.exit_code == 1
     assert f"{out} is a file already" in result.stderr
+
+
+def test_a_teacher_with_one_batch_keeps_it(run: Run, teacher_file: Path, tmp_path: Path) -> None:
+    network, header = load_checkpoint(teacher_file)
+    card = ModelCard(architecture="a", spec=header.spec, role="teacher", parent="0" * 64)
+    export_onnx(network, tmp_path / "vendor.onnx", card, batch=2)
+    out = tmp_path / "again.onnx"
+    result = run("export", "--teacher", tmp_path / "vendor.onnx", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "teacher onnx" in result.stdout
+    assert "takes exactly 2 images a call" in result.stderr
+    images = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    with open_session(tmp_path / "vendor.onnx") as vendor, open_session(out) as ours:
+        assert ours.card is not None
+        assert ours.card.architecture == "onnx"
+        np.testing.assert_allclose(ours.infer(images), vendor.infer(images), atol=1e-4)

@@ -48,6 +48,25 @@ def test_a_file_made_for_another_batch_is_refused(write_model):
         OrtSession(path, fixed_batch=1)
 
 
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_a_file_with_one_batch_is_shown_any_number_part_by_part(write_model, count):
+    path = write_model(
+        [helper.make_node("GlobalAveragePool", ["input"], ["a"]), _flat("a")],
+        given=(4, 2, 3, 3),
+        got=(4, 2),
+    )
+    images = np.arange(count * 18, dtype=np.float32).reshape(count, 2, 3, 3)
+    with OrtSession(path) as session:
+        np.testing.assert_allclose(session.infer(images), images.mean(axis=(2, 3)))
+        with pytest.raises(ArtifactError, match="takes float32"):
+            session.infer(images[:, :1])
+    with (
+        OrtSession(path, fixed_batch=4) as session,
+        pytest.raises(ArtifactError, match="was given"),
+    ):
+        session.infer(images[:1].repeat(3, axis=0))
+
+
 @pytest.mark.parametrize(
     "images",
     [
