@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cake_edge.checkpoint import Checkpoint
-from cake_edge.errors import OutputExists, PoolError
+from cake_edge.errors import OutputExists, PoolError, UsageMistake
 from cake_edge.networks import check_architecture
 from cake_edge.pool import Pool
 from cake_edge.progress import Progress, silent
@@ -18,9 +18,13 @@ from cake_edge.provenance import sha256_json, versions
 from cake_edge.qat.checkpoint import read_qat_header, save_qat
 from cake_edge.qat.config import QatConfig
 from cake_edge.qat.finetune import finetune
+from cake_edge.teachers.adapters import Adapter
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["write_low_bit"]
+
+GRAPHS = ("onnx", "torch.export", "torchscript")
+"""How a teacher comes whose network was rebuilt from a graph."""
 
 
 def write_low_bit(
@@ -44,12 +48,13 @@ def write_low_bit(
         progress: told as the training goes on.
 
     Raises:
-        UsageMistake: the source needs a pool, and there is none; or timm cannot build the network.
+        UsageMistake: the source needs a pool, and there is none; or timm cannot build the network,
+            or not with what is around it.
         PoolError: the pool was made by another teacher.
         NumericsError: the loss is not finite.
         OutputExists: `out` holds a network of another plan.
     """
-    check_architecture(teacher.architecture)
+    _check_network(teacher)
     if pool is not None and pool.teacher_digest != teacher.digest:
         raise PoolError(f"the pool {pool.path} was made by another teacher; make one with this one")
     plan = json.loads(json.dumps({
@@ -78,6 +83,26 @@ def write_low_bit(
     save_qat(out, network, about)
     state.unlink(missing_ok=True)
     return report.to_dict()
+
+
+def _check_network(teacher: FrozenTeacher) -> None:
+    """Refuses a network that the finished file could not be loaded into again.
+
+    Layers are swapped for their few-bit forms, and the file names the architecture that they go
+    back into: a graph out of a file has no such layers, and no name.
+    """
+    if teacher.architecture in GRAPHS or ":" in teacher.architecture:
+        raise UsageMistake(
+            f"few bits are for a network of timm, and {teacher.source or 'this teacher'} came as "
+            f"{teacher.architecture}; distill a student, and give its checkpoint, or give the "
+            "teacher's weights with --arch NAME"
+        )
+    if isinstance(teacher.network, Adapter):
+        raise UsageMistake(
+            "few bits are for a network of timm as it is, and this one has something around it, "
+            "such as a selection of its classes; distill a student, and give its checkpoint"
+        )
+    check_architecture(teacher.architecture)
 
 
 def _finished(out: Path, plan: dict[str, Any]) -> dict[str, Any]:

@@ -59,3 +59,10 @@ def test_a_pool_of_another_teacher_and_a_network_timm_cannot_build_are_refused(
     with pytest.raises(UsageMistake, match="timm has no architecture 'tiny'"):
         write_low_bit(tiny_teacher, SHORT, out, seed=0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("architecture", ["onnx", "torch.export", "torchscript", "vendor:make"])
+def test_a_graph_out_of_a_file_is_refused_with_the_way_on(teacher, tmp_path, architecture):
+    graph = FrozenTeacher(teacher.network, RGB, architecture=architecture, source="vendor.onnx")
+    with pytest.raises(UsageMistake, match=rf"vendor\.onnx came as {architecture}.*distill"):
+        write_low_bit(graph, SHORT, tmp_path / "q.safetensors", seed=0)
