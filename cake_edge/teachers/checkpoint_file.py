@@ -15,10 +15,19 @@ from cake_edge.errors import CakeEdgeError, TeacherError, UsageMistake
 from cake_edge.networks import check_architecture
 from cake_edge.spec import ImageSpec
 from cake_edge.teachers.config import TeacherConfig
+from cake_edge.teachers.factory import call_factory, is_factory
 from cake_edge.teachers.frozen import FrozenTeacher
-from cake_edge.teachers.match import match_by_name, match_by_order, wanted_tensors
+from cake_edge.teachers.match import (
+    Matched,
+    find_prefixes,
+    match_by_name,
+    match_by_order,
+    needed_of_file,
+    needed_of_network,
+)
+from cake_edge.teachers.network import Port, teacher_from_network
 from cake_edge.teachers.preprocessing import Understood, image_spec
-from cake_edge.teachers.stated import Stated, stated_by_timm
+from cake_edge.teachers.stated import Stated, stated_by_network, stated_by_timm
 from cake_edge.teachers.timm_name import build_sized
 from cake_edge.teachers.weights_file import read_state, refuse_non_finite
 
@@ -29,7 +38,7 @@ logger = logging.getLogger(__name__)
 State = Mapping[str, torch.Tensor]
 
 SHOWN = 3
-"""Pairs of a match by order that are shown unasked, beside the last: enough to see it is right."""
+"""Renamed tensors that are shown unasked, beside the last: enough to see that it is right."""
 
 
 def load_file_teacher(path: Path, config: TeacherConfig) -> FrozenTeacher:
@@ -104,37 +113,79 @@ def _load_foreign(path: Path, config: TeacherConfig) -> FrozenTeacher:
     if config.arch is None:
         raise UsageMistake(
             f"{path} does not say what network its weights are for; name it with --arch NAME, "
-            "one of timm's architectures"
+            "one of timm's architectures, or --arch MODULE:FACTORY, Python code that builds it"
         )
     if config.match == "order" and path.suffix.lower() == ".safetensors":
         raise UsageMistake(
             f"{path} cannot be matched by order: safetensors sorts tensors by name; "
-            "rename them to timm's names, or give the PyTorch file it was made from"
+            "rename them to the network's names, or give the PyTorch file it was made from"
         )
+    load = _load_with_factory if is_factory(config.arch) else _load_with_timm
+    return load(path, config)
+
+
+def _load_with_timm(path: Path, config: TeacherConfig) -> FrozenTeacher:
+    """Weights of a timm architecture, for as many channels and classes as they have."""
+    assert config.arch is not None
     check_architecture(config.arch)
     stated, defaults = stated_by_timm(config.arch, trusted=False)
     given = read_state(path)
     network, arguments, understood = _network_for(given, config, stated, defaults, path)
-    wanted = wanted_tensors(network, given)
-    match = match_by_order if config.match == "order" else match_by_name
-    pairs = match(given, wanted, f"{path} does not fit {config.arch}")
-    counters = {n: t for n, t in network.state_dict().items() if n not in wanted}
-    network.load_state_dict({**counters, **{ours: given[theirs] for theirs, ours in pairs}})
-    if config.match == "order":
-        for place, (theirs, ours) in enumerate(pairs):
-            shown = place < SHOWN or place == len(pairs) - 1
-            level = logging.INFO if shown else logging.DEBUG
-            logger.log(level, "%s -> %s %s", theirs, ours, list(wanted[ours].shape))
-    more = "; -v shows every pair" if config.match == "order" else ""
-    logger.info("%s: %d tensors matched by %s%s", path.name, len(pairs), config.match, more)
-    return FrozenTeacher(
+    matched = _fill(network, given, config, path)
+    teacher = FrozenTeacher(
         network,
         understood.spec,
         architecture=config.arch.partition(".")[0],
         arguments=arguments,
-        source=f"{path.name}, {len(pairs)} tensors matched by {config.match}",
+        source=f"{path.name}, {len(matched.pairs)} tensors matched by {config.match}",
         origins={"classes": "its weights", **understood.origins},
     )
+    teacher.matched = matched
+    return teacher
+
+
+def _load_with_factory(path: Path, config: TeacherConfig) -> FrozenTeacher:
+    """Weights of the network that MODULE:FACTORY builds."""
+    assert config.arch is not None
+    given = read_state(path)
+    network = call_factory(config.arch, config.arguments, seed=0)
+    matched = _fill(network, given, config, path)
+    # timm notes its own configuration on what it builds, whoever's weights go in.
+    trusted = not type(network).__module__.startswith("timm.")
+    teacher = teacher_from_network(
+        network,
+        config,
+        stated_by_network(network, trusted=trusted) or Stated(origin=config.arch),
+        Port(),
+        architecture=config.arch,
+        arguments=config.arguments,
+        source=f"{path.name}, {len(matched.pairs)} tensors matched by {config.match}",
+    )
+    teacher.matched = matched
+    return teacher
+
+
+def _fill(network: nn.Module, given: State, config: TeacherConfig, path: Path) -> Matched:
+    """Loads the tensors into their places, all of them or none, and shows which went where."""
+    state = network.state_dict()
+    match = match_by_order if config.match == "order" else match_by_name
+    matched = match(given, state, f"{path} does not fit {config.arch}")
+    network.load_state_dict({**state, **{ours: given[theirs] for theirs, ours in matched.pairs}})
+    renamed = [pair for pair in matched.pairs if pair[0] != pair[1]]
+    for place, (theirs, ours) in enumerate(renamed):
+        shown = place < SHOWN or place == len(renamed) - 1
+        level = logging.INFO if shown else logging.DEBUG
+        logger.log(level, "%s -> %s %s", theirs, ours, list(state[ours].shape))
+    more = "; -v shows every pair" if len(renamed) > SHOWN + 1 else ""
+    logger.info("%s: %d tensors matched by %s%s", path.name, len(matched.pairs), config.match, more)
+    if matched.left_out:
+        some = ", ".join(matched.left_out[:SHOWN])
+        more = f" and {len(matched.left_out) - SHOWN} more" if len(matched.left_out) > SHOWN else ""
+        logger.warning(
+            "%s: %d of its tensors are none of the network's and were left out: %s%s",
+            path.name, len(matched.left_out), some, more,
+        )  # fmt: skip
+    return matched
 
 
 def _network_for(
@@ -157,8 +208,12 @@ def _network_for(
         config=config,
         defaults=defaults,
     )
-    found_channels = _extent(given, network, defaults.get("first_conv"), 1, config, channels)
-    found_classes = _extent(given, network, defaults.get("classifier"), 0, config, classes)
+    state = network.state_dict()
+    counterparts = _counterparts(given, state, config, f"{path} does not fit {config.arch}")
+    found_channels, found_classes = (
+        _extent(given, state, counterparts, defaults.get(layer), axis, default)
+        for layer, axis, default in (("first_conv", 1, channels), ("classifier", 0, classes))
+    )
     for what, option, asked, found in (
         ("channels", "--input-size", config.input_size and channels, found_channels),
         ("classes", "--num-classes", config.num_classes, found_classes),
@@ -181,12 +236,26 @@ def _network_for(
     return network, arguments, understood
 
 
+def _counterparts(given: State, state: State, config: TeacherConfig, where: str) -> dict[str, str]:
+    """Names in the file by those in the network, for as many as are found.
+
+    A file whose names are not known may fit by order; then an error is to say so.
+    """
+    theirs, ours = needed_of_file(given), needed_of_network(state)
+    by_order = dict(zip(ours, theirs, strict=True)) if len(theirs) == len(ours) else {}
+    if config.match == "order":
+        return by_order
+    prefixes = find_prefixes(given, state, where)
+    by_name = {name: prefixes.their_name(name) for name in state}
+    return {**by_order, **{ours: theirs for ours, theirs in by_name.items() if theirs in given}}
+
+
 def _extent(
     given: State,
-    network: nn.Module,
+    state: State,
+    counterparts: Mapping[str, str],
     layer: str | tuple[str, ...] | None,
     axis: int,
-    config: TeacherConfig,
     default: int,
 ) -> int:
     """Returns how long the weights of `layer` are along `axis`, in the unit of `default`.
@@ -195,17 +264,12 @@ def _extent(
     may hold a multiple: a stem that folds space into channels has 16 a colour.
     """
     name = f"{layer[0] if isinstance(layer, tuple) else layer}.weight"
-    wanted = wanted_tensors(network, given)
-    if name not in wanted:
+    theirs_name = counterparts.get(name, "")
+    if name not in state or theirs_name not in given:
         return default
-    ours = list(wanted[name].shape)
-    theirs: list[int] = []
-    if config.match == "name" and name in given:
-        theirs = list(given[name].shape)
-    elif len(given) == len(wanted):
-        theirs = list(list(given.values())[list(wanted).index(name)].shape)
+    ours, theirs = list(state[name].shape), list(given[theirs_name].shape)
     comparable = len(ours) == len(theirs) and all(
-        a == b for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if i != axis
+        a == b for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if i != axis
     )
     found, rest = divmod(theirs[axis] * default, ours[axis]) if comparable else (default, 0)
     return found if found > 0 and rest == 0 else default

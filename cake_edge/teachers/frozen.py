@@ -12,6 +12,7 @@ from cake_edge.errors import NumericsError, TeacherError
 from cake_edge.networks import parameter_count, weights_digest
 from cake_edge.provenance import sha256_json
 from cake_edge.spec import ImageSpec
+from cake_edge.teachers.match import Matched
 
 __all__ = ["FrozenTeacher"]
 
@@ -21,6 +22,9 @@ class FrozenTeacher(nn.Module):
 
     `forward` maps [N, C, H, W] float32 in the normalised space to [N, classes] float32 logits.
     """
+
+    matched: Matched | None = None
+    """For weights that were put into a network: which tensor of the file went where."""
 
     def __init__(
         self,

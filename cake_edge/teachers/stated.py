@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import timm
+from torch import nn
 
-from cake_edge.errors import UsageMistake
+from cake_edge.errors import TeacherError, UsageMistake
 from cake_edge.spec import INTERPOLATIONS
 
-__all__ = ["Stated", "stated_by_timm"]
+__all__ = ["Stated", "stated_by_config", "stated_by_network", "stated_by_timm"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,21 +53,64 @@ def stated_by_timm(architecture: str, *, trusted: bool) -> tuple[Stated, dict[st
 
     Raises:
         UsageMistake: the tag after the dot is unknown.
+        TeacherError: the configuration is damaged.
     """
     defaults = _pretrained_cfg(architecture)
-    size = tuple(defaults.get("input_size") or ())
-    mean, std = defaults.get("mean"), defaults.get("std")
-    interpolation = defaults.get("interpolation")
-    stated = Stated(
-        origin="timm's configuration of the architecture",
-        size=(size[1], size[2]) if size else None,
-        mean=tuple(mean) if trusted and mean else None,
-        std=tuple(std) if trusted and std else None,
-        usual=f"timm trains this architecture with {mean}, {std}" if mean else None,
-        crop=defaults.get("crop_pct"),
-        interpolation=interpolation if interpolation in INTERPOLATIONS else None,
-    )
-    return stated, defaults
+    origin = "timm's configuration of the architecture"
+    return stated_by_config(defaults, origin, trusted=trusted), defaults
+
+
+def stated_by_network(network: nn.Module, *, trusted: bool = True) -> Stated | None:
+    """Returns what a network's attribute `pretrained_cfg` or `default_cfg` says, as timm has it.
+
+    Args:
+        network: of any origin.
+        trusted: its mean and std are those of the weights.
+
+    Raises:
+        TeacherError: a value there has another form.
+    """
+    for name in ("pretrained_cfg", "default_cfg"):
+        found = getattr(network, name, None)
+        if dataclasses.is_dataclass(found) and not isinstance(found, type):
+            found = dataclasses.asdict(found)
+        if isinstance(found, Mapping) and found:
+            return stated_by_config(found, f"the network's {name}", trusted=trusted)
+    return None
+
+
+def stated_by_config(values: Mapping[str, Any], origin: str, *, trusted: bool) -> Stated:
+    """Reads a configuration with timm's names: input_size, mean, std, crop_pct, label_names.
+
+    Args:
+        values: the configuration; it may come from a file of others.
+        origin: the source, as a person would name it.
+        trusted: its mean and std are those of the weights.
+
+    Raises:
+        TeacherError: a value has another form.
+    """
+    mean, std = values.get("mean"), values.get("std")
+    interpolation = values.get("interpolation")
+    labels = values.get("label_names") or values.get("labels")
+    try:
+        size = tuple(int(length) for length in values.get("input_size") or ())
+        crop = values.get("crop_pct")
+        return Stated(
+            origin=origin,
+            size=(size[1], size[2]) if size else None,
+            mean=tuple(float(value) for value in mean) if trusted and mean else None,
+            std=tuple(float(value) for value in std) if trusted and std else None,
+            usual=f"timm trains this architecture with {mean}, {std}" if mean else None,
+            labels=tuple(str(label) for label in labels) if labels else None,
+            crop=float(crop) if crop else None,
+            interpolation=interpolation if interpolation in INTERPOLATIONS else None,
+        )
+    except (IndexError, TypeError, ValueError) as error:
+        raise TeacherError(
+            f"{origin} holds a value of another form than timm's ({error}); mend it, or give a "
+            "checkpoint file with --arch and what it expects"
+        ) from error
 
 
 def _pretrained_cfg(architecture: str) -> dict[str, Any]:

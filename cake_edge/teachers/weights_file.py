@@ -22,7 +22,22 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt")
 """Endings of the files that hold tensors in a form we read."""
 
-ENTRIES = ("state_dict_ema", "model_ema", "ema", "state_dict", "model")
+ENTRIES = (
+    "state_dict_ema",
+    "ema_state_dict",
+    "model_ema",
+    "ema_model",
+    "params_ema",
+    "ema",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "params",
+    "network",
+    "net",
+    "weights",
+)
 """Where training scripts keep the weights; averaged ones come first, as in timm."""
 
 PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -134,16 +149,8 @@ def _conversion(load: str, path: Path) -> str:
 
 def _tensors_in(content: Any, path: Path) -> dict[str, torch.Tensor]:
     """Opens the entry that holds the weights, and leaves out what is no tensor."""
-    # A damaged pickle can hold itself, so the descent is bounded.
-    for _ in range(len(ENTRIES)):
-        inner = next((n for n in ENTRIES if _has_entry(content, n)), None)
-        if inner is None:
-            break
-        logger.info("%s: the weights are taken from its entry %r", path.name, inner)
-        content = content[inner]
-    named = content.items() if isinstance(content, Mapping) else ()
-    tensors = {str(n): t for n, t in named if isinstance(t, torch.Tensor)}
-    if not tensors:
+    found = _search(content, [], set())
+    if found is None:
         said = type(content).__name__
         if isinstance(content, Mapping):
             said = f"a dict of {', '.join(sorted(map(str, content))[:8]) or 'nothing'}"
@@ -151,11 +158,27 @@ def _tensors_in(content: Any, path: Path) -> dict[str, torch.Tensor]:
             f"{path} holds no named tensors but {said}; save the weights alone, with "
             "torch.save(model.state_dict(), path)"
         )
+    entries, tensors = found
+    if entries:
+        inner = " in ".join(repr(entry) for entry in reversed(entries))
+        logger.info("%s: the weights are taken from its entry %s", path.name, inner)
     return tensors
 
 
-def _has_entry(content: Any, name: str) -> bool:
-    return isinstance(content, Mapping) and isinstance(content.get(name), Mapping)
+def _search(
+    content: Any, entries: list[str], seen: set[int]
+) -> tuple[list[str], dict[str, torch.Tensor]] | None:
+    """The first entry, of an entry, with named tensors; an average kept as a list has no names."""
+    # A damaged pickle can hold itself.
+    if not isinstance(content, Mapping) or id(content) in seen:
+        return None
+    seen.add(id(content))
+    for name in ENTRIES:
+        found = _search(content.get(name), [*entries, name], seen)
+        if found is not None:
+            return found
+    tensors = {str(n): t for n, t in content.items() if isinstance(t, torch.Tensor)}
+    return (entries, tensors) if tensors else None
 
 
 def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -35,6 +35,9 @@ def saved(path: Path, content: Any, **options: Any) -> Path:
         {"state_dict": {f"_orig_mod.module.{name}": tensor for name, tensor in STATE.items()}},
         {"state_dict": {name: tensor * 0 for name, tensor in STATE.items()}, "model_ema": STATE},
         {"model": {"state_dict": STATE}, "optimizer": {"step": torch.ones(1)}},
+        {"checkpoint": 3, "ema": {"shadow_params": list(STATE.values())}, "network": STATE},
+        {"model_state_dict": {f"model.module.{name}": tensor for name, tensor in STATE.items()}},
+        {"params": STATE, "params_ema": {"decay": 0.9, "params": STATE}},
         {name: nn.Parameter(tensor) for name, tensor in STATE.items()},
         {**STATE, "version": "1"},
     ],
@@ -132,7 +135,7 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, bad: float) -> Non
         ({}, "a dict of nothing"),
         ([torch.ones(2)], "but list"),
         (torch.ones(2), "but Tensor"),
-        ({"state_dict": {}}, "a dict of nothing"),
+        ({"state_dict": {}}, "a dict of state_dict"),
     ],
 )
 def test_a_file_without_named_tensors_says_what_it_holds(
