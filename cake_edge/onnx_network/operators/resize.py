@@ -102,7 +102,7 @@ def _along(call: Call, x: torch.Tensor, axis: Axis) -> torch.Tensor:
     check_elements([*x.shape[: axis.index], axis.wanted, *x.shape[axis.index + 1 :]])
     check_elements([axis.size, axis.wanted])
     mode = call.get("mode", "nearest")
-    at = _coordinates(call, axis, x.device)
+    at = _coordinates(call, axis, x)
     if mode == "nearest":
         y = x.index_select(axis.index, _nearest(call, at, axis))
     elif mode in ("linear", "cubic"):
@@ -117,21 +117,25 @@ def _along(call: Call, x: torch.Tensor, axis: Axis) -> torch.Tensor:
     return y
 
 
-def _coordinates(call: Call, axis: Axis, device: torch.device) -> torch.Tensor:
-    """Where each new pixel lies among the old ones, in float64."""
-    i = torch.arange(axis.wanted, dtype=torch.float64, device=device)
+def _coordinates(call: Call, axis: Axis, x: torch.Tensor) -> torch.Tensor:
+    """Where each new pixel lies among the old ones.
+
+    In float32, as runtimes reckon: in float64 other pixels would be the nearest.
+    """
+    i = torch.arange(axis.wanted, dtype=torch.float32, device=x.device)
+    scale = i.new_full((), axis.scale)
     mode = call.get("coordinate_transformation_mode", "half_pixel")
     if call.node.op_type == "Upsample" or call.opset < 11 or mode == "asymmetric":
-        return i / axis.scale
+        return i / scale
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and axis.wanted > 1):
-        return (i + 0.5) / axis.scale - 0.5
+        return (i + 0.5) / scale - 0.5
     if mode == "pytorch_half_pixel":
         return torch.zeros_like(i)
     if mode == "half_pixel_symmetric":
         share = axis.wanted / (axis.scale * axis.size)
-        return axis.size / 2 * (1 - share) + (i + 0.5) / axis.scale - 0.5
+        return (i + 0.5) / scale + (axis.size / 2 * (1 - share) - 0.5)
     if mode == "tf_half_pixel_for_nn":
-        return (i + 0.5) / axis.scale
+        return (i + 0.5) / scale
     if mode == "align_corners":
         return i * ((axis.size - 1) / max(axis.wanted - 1, 1))
     if mode == "tf_crop_and_resize":
