@@ -127,14 +127,15 @@ def plain_answer(answer: Any) -> torch.Tensor:
             f"the teacher answers with a {type(answer).__name__}, not with a tensor of logits; "
             "wrap it in a module whose forward returns the logits alone"
         )
-    while answer.ndim > 2 and answer.shape[-1] == 1:
-        answer = answer.squeeze(-1)
-    if answer.ndim != 2:
+    rows: torch.Tensor = answer
+    while rows.ndim > 2 and rows.shape[-1] == 1:
+        rows = rows.squeeze(-1)
+    if rows.ndim != 2:
         raise TeacherError(
-            f"the teacher answers images with a tensor of shape {list(answer.shape)}, not with "
+            f"the teacher answers images with a tensor of shape {list(rows.shape)}, not with "
             "logits [N, classes]; it is no classifier of images"
         )
-    return answer
+    return rows
 
 
 def fixed_batch(network: nn.Module) -> int | None:
