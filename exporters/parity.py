@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cake_edge.errors import ArtifactError, GateFailed, NumericsError
+from cake_edge.spec import decisions
 
 __all__ = ["ParityReport", "compare", "require"]
 
@@ -28,7 +29,8 @@ class ParityReport:
     sqnr_db: float | None
     """10 log10(signal power / error power) over all logits; None where nothing differs."""
     top1_agreement: float
-    """Share of images, in [0, 1], for which both name the same class."""
+    """Share of images, in [0, 1], for which both name the same class; of a sigmoid, share of the
+    labels of all images that both find or neither does."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -36,9 +38,17 @@ class ParityReport:
 
 
 def compare(
-    reference: npt.NDArray[np.floating[Any]], candidate: npt.NDArray[np.floating[Any]]
+    reference: npt.NDArray[np.floating[Any]],
+    candidate: npt.NDArray[np.floating[Any]],
+    *,
+    head: str = "softmax",
 ) -> ParityReport:
     """Compares logits [N, classes] of a candidate with those of its reference.
+
+    Args:
+        reference: of the model that is compared with.
+        candidate: of the other, on the same images.
+        head: what they mean, as in `ImageSpec.head`.
 
     Raises:
         ArtifactError: the shapes differ, or there is nothing to compare.
@@ -61,7 +71,7 @@ def compare(
         mean_abs=float(np.abs(difference).mean()),
         cosine=_cosine(wanted, given),
         sqnr_db=_decibels(signal, noise),
-        top1_agreement=float((wanted.argmax(axis=1) == given.argmax(axis=1)).mean()),
+        top1_agreement=float((decisions(wanted, head) == decisions(given, head)).mean()),
     )
 
 

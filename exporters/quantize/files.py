@@ -67,7 +67,7 @@ def parity_of(model: Path, written: Path, feed: Feed, *, fused: bool) -> ParityR
     with OrtSession(model) as before, OrtSession(written, optimise=fused) as after:
         pairs = [(before.infer(images), after.infer(images)) for images in feed.kept_apart()]
     wanted, given = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return compare(wanted, given)
+    return compare(wanted, given, head=feed.spec.head)
 
 
 def account_of(report: QuantizeReport) -> dict[str, Any]:

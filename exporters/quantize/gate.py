@@ -41,15 +41,24 @@ def paired_speed(before: Path, after: Path, size: tuple[int, ...], seconds: floa
     return Speed(estimate=ratio.estimate, low=ratio.low, high=ratio.high)
 
 
-def hold(parity: ParityReport, speed: Speed | None, config: QuantizeConfig) -> None:
+def hold(parity: ParityReport, speed: Speed | None, config: QuantizeConfig, *, head: str) -> None:
     """Refuses a file that is over its budget.
+
+    Args:
+        parity: with the float model.
+        speed: likewise; None where it was not measured.
+        config: the budget.
+        head: what logits mean, as in `ImageSpec.head`.
 
     Raises:
         GateFailed: it names other classes more often, or is slower, than `config` allows.
     """
     if not config.allows(parity.top1_agreement):
+        differs, share = "names another class", f"{1 - parity.top1_agreement:.1%} of"
+        if head == "sigmoid":
+            differs, share = "decides otherwise", f"{share} all labels of"
         raise GateFailed(
-            f"INT8 names another class than the float model on {1 - parity.top1_agreement:.1%} of "
+            f"INT8 {differs} than the float model on {share} "
             f"{parity.n} images kept apart, more than the {config.max_agreement_drop:.1%} allowed; "
             "nothing was written. Give more images, allow more, or ship the float model"
         )

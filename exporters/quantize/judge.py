@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from cake_edge.spec import decisions
 from exporters.quantize.dialect import Dialect
 from exporters.runtimes.ort import open_inference_session, session_options
 
-__all__ = ["Judge", "Score", "logits_of"]
+__all__ = ["Judge", "Score", "logits_of", "score_of"]
 
 Images = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float64]
@@ -23,9 +24,11 @@ class Score:
     """Distance from the float model."""
 
     divergence: float
-    """Mean over images of KL(softmax(float) || softmax(quantized)), in nats."""
+    """Mean over images of KL(softmax(float) || softmax(quantized)), in nats; of a sigmoid's labels
+    the sum of each one's KL."""
     agreement: float
-    """Share of images, in [0, 1], on which both name the same class."""
+    """Share of decisions, in [0, 1], that are the same: on the class of an image, or on each of
+    its labels."""
 
 
 class Judge:
@@ -37,14 +40,16 @@ class Judge:
         images: list[Images],
         dialect: Dialect,
         *,
+        head: str,
         reference: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Runs the float model; `images` are batches [n, C, H, W], held in memory.
 
         Args:
+            head: what logits mean, as in `ImageSpec.head`.
             reference: the float model's logits on `images`, where they are known already.
         """
-        self._images = images
+        self._images, self._head = images, head
         # What runs elsewhere is computed in float here, its values rounded.
         self._fused = dialect.runtime == "ort" and not dialect.signed
         self._reference = (
@@ -54,11 +59,18 @@ class Judge:
     def score(self, model: onnx.ModelProto) -> Score:
         """Returns the distance of a quantized model."""
         found = logits_of(model, lambda: self._images, fused=self._fused)
-        wanted, given = _log_softmax(self._reference), _log_softmax(found)
-        return Score(
-            divergence=float((np.exp(wanted) * (wanted - given)).sum(axis=1).mean()),
-            agreement=float((wanted.argmax(axis=1) == given.argmax(axis=1)).mean()),
-        )
+        return score_of(self._reference, found, self._head)
+
+
+def score_of(reference: Logits, found: Logits, head: str) -> Score:
+    """Returns the distance of logits [N, classes] from those of the float model."""
+    normalised = _log_shares if head == "sigmoid" else _log_softmax
+    wanted, given = normalised(reference), normalised(found)
+    chosen, named = decisions(reference, head), decisions(found, head)
+    return Score(
+        divergence=float((np.exp(wanted) * (wanted - given)).sum(axis=1).mean()),
+        agreement=float((chosen == named).mean()),
+    )
 
 
 def logits_of(
@@ -87,3 +99,9 @@ def _log_softmax(logits: Logits) -> Logits:
     shifted = logits - logits.max(axis=1, keepdims=True)
     normalised: Logits = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return normalised
+
+
+def _log_shares(logits: Logits) -> Logits:
+    """Logarithms of the probabilities of every label's yes and no, [N, 2 classes]."""
+    doubled: Logits = -np.logaddexp(0.0, np.concatenate([-logits, logits], axis=1))
+    return doubled

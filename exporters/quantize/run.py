@@ -69,7 +69,7 @@ def run(
         # Twice: the figures that go into the card are measured on the file as it runs.
         temporary.write_bytes(serialised(best.model, card))
         report = _report(model, temporary, best, search, sensitivity, config)
-        gate.hold(report.parity, report.speed, config)
+        gate.hold(report.parity, report.speed, config, head=card.spec.head)
         account = account_of(report) | {
             "table": table_to_dict(best.ranges),
             "activations": removed_activations(best.source, best.model),

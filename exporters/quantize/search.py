@@ -93,7 +93,11 @@ class Search:
         self.formed = in_form_of(self.ready, self.dialect)
         self.observed = self._observe(self.formed)
         self.judge = Judge(
-            self.ready, self.feed.judging(), self.dialect, reference=self.observed.logits
+            self.ready,
+            self.feed.judging(),
+            self.dialect,
+            head=self.feed.spec.head,
+            reference=self.observed.logits,
         )
 
     @property

@@ -23,6 +23,13 @@ def test_each_figure_follows_its_definition():
     assert report.top1_agreement == 0.5
 
 
+def test_labels_that_do_not_exclude_each_other_agree_one_by_one():
+    wanted = np.array([[3.0, -4.0, 1.0], [1.0, -1.0, -2.0]])
+    given = np.array([[4.0, -3.0, -1.0], [1.0, -2.0, -1.0]])
+    assert compare(wanted, given, head="sigmoid").top1_agreement == pytest.approx(5 / 6)
+    assert compare(wanted, given).top1_agreement == 1
+
+
 def test_equal_logits_have_no_error_to_take_a_ratio_of():
     report = compare(REFERENCE, REFERENCE)
     assert (report.max_abs, report.sqnr_db, report.top1_agreement) == (0, None, 1)

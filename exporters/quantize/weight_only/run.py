@@ -68,7 +68,7 @@ def run(
         # Twice: the figures that go into the card are measured on the file as it runs.
         temporary.write_bytes(serialised(best.model, card))
         report = _report(model, temporary, ready, tried, feed, target, config)
-        gate.hold(report.parity, report.speed, config)
+        gate.hold(report.parity, report.speed, config, head=card.spec.head)
         account = account_of(report)
         finished = replace(
             card,
@@ -102,7 +102,7 @@ def _require_products(ready: onnx.ModelProto, target: WeightOnly) -> None:
 
 
 def _candidates(ready: onnx.ModelProto, target: WeightOnly, feed: Feed) -> list[Candidate]:
-    judge = Judge(ready, feed.judging(), ORT_X86)
+    judge = Judge(ready, feed.judging(), ORT_X86, head=feed.spec.head)
     models = {
         name: write_blocks(ready, target, symmetric=name == "symmetric")
         for name in ("symmetric", "asymmetric")
