@@ -8,7 +8,7 @@ together stays together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch import nn
 from cake_edge.errors import UsageMistake, near_names
 from cake_edge.networks import build_network
 from cake_edge.spec import ImageSpec
+from cake_edge.teachers.adapters import innermost
+from cake_edge.teachers.subset import subset_of
 
 __all__ = ["STUDENTS", "StudentConfig", "build_student", "inherit_weights"]
 
@@ -96,23 +98,45 @@ def _check_answer(network: nn.Module, name: str, spec: ImageSpec) -> None:
 def inherit_weights(student: nn.Module, teacher: nn.Module) -> int:
     """Fills the student from evenly spaced elements of the teacher's tensors of the same name.
 
+    Args:
+        student: changed in place.
+        teacher: a network, or one behind adapters. Where those leave some of its classes, the
+            student's classifier takes the rows of these; that of "other" stays random.
+
     Returns:
         How many tensors were filled: 0 where the two are of different families. A tensor that is
         larger than the teacher's in some dimension keeps its random values.
     """
-    if type(student) is not type(teacher):
+    network = innermost(teacher)
+    if type(student) is not type(network):
         return 0
-    source, filled = teacher.state_dict(), 0
+    subset, heads = subset_of(teacher), _head_tensors(student)
+    source, filled = network.state_dict(), 0
     for name, tensor in student.state_dict().items():
-        given = source.get(name)
+        given, target = source.get(name), tensor
         if given is None or given.ndim != tensor.ndim:
             continue
-        if any(small > large for small, large in zip(tensor.shape, given.shape, strict=True)):
+        if subset is not None and name in heads and len(given) == subset.classes:
+            given, target = given.index_select(0, subset.kept), tensor[: len(subset.kept)]
+        if any(small > large for small, large in zip(target.shape, given.shape, strict=True)):
             continue
-        for dimension, (small, large) in enumerate(zip(tensor.shape, given.shape, strict=True)):
+        for dimension, (small, large) in enumerate(zip(target.shape, given.shape, strict=True)):
             if small < large:
                 places = torch.arange(small, device=given.device) * large // small
                 given = given.index_select(dimension, places)
-        tensor.copy_(given)
+        target.copy_(given)
         filled += 1
     return filled
+
+
+def _head_tensors(network: nn.Module) -> set[str]:
+    """The names of the classifier's tensors; timm's networks say which part of them that is."""
+    ask: Callable[[], Any] = getattr(network, "get_classifier", tuple)
+    found = ask()
+    heads = {id(head) for head in (found if isinstance(found, tuple) else (found,))}
+    return {
+        f"{place}.{name}"
+        for place, module in network.named_modules()
+        if id(module) in heads
+        for name, _ in module.named_parameters()
+    }

@@ -42,7 +42,7 @@ class Adapter(nn.Module):
 
 
 class LogitsOf(Adapter):
-    """Takes the logits out of an answer that is a mapping, a tuple, or has trailing ones."""
+    """Takes the logits out of an answer that is a mapping, a tuple, or has further axes."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, H, W] to [N, classes]."""
@@ -110,8 +110,8 @@ class TwoLogits(Adapter):
 def plain_answer(answer: Any) -> torch.Tensor:
     """Returns the tensor [N, classes] in what a network answers.
 
-    A mapping or an object gives its `logits`, a tuple its first; ones after the classes are taken
-    off.
+    A mapping or an object gives its `logits`, a tuple its first; axes of length one beside the
+    classes are taken off.
 
     Raises:
         TeacherError: there is no such tensor.
@@ -128,8 +128,8 @@ def plain_answer(answer: Any) -> torch.Tensor:
             "wrap it in a module whose forward returns the logits alone"
         )
     rows: torch.Tensor = answer
-    while rows.ndim > 2 and rows.shape[-1] == 1:
-        rows = rows.squeeze(-1)
+    if rows.ndim > 2 and sum(size != 1 for size in rows.shape[1:]) <= 1:
+        rows = rows.flatten(1)
     if rows.ndim != 2:
         raise TeacherError(
             f"the teacher answers images with a tensor of shape {list(rows.shape)}, not with "

@@ -18,7 +18,7 @@ from cake_edge.spec import OTHER, ImageSpec
 from cake_edge.teachers.adapters import Adapter
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["ClassSubset", "keep_classes"]
+__all__ = ["ClassSubset", "keep_classes", "subset_of"]
 
 NAME_OF_OTHER = "other"
 
@@ -32,9 +32,9 @@ class ClassSubset(Adapter):
     def __init__(self, network: nn.Module, kept: Sequence[int], classes: int, other: bool) -> None:
         super().__init__(network)
         dropped = [index for index in range(classes) if index not in set(kept)]
-        self.register_buffer("kept", torch.tensor(kept), persistent=False)
-        self.register_buffer("dropped", torch.tensor(dropped), persistent=False)
-        self.other = other
+        self.register_buffer("kept", torch.tensor(kept, dtype=torch.int64), persistent=False)
+        self.register_buffer("dropped", torch.tensor(dropped, dtype=torch.int64), persistent=False)
+        self.classes, self.other = classes, other
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, H, W] to [N, kept classes] or [N, kept classes + 1]."""
@@ -69,17 +69,16 @@ def keep_classes(teacher: FrozenTeacher, names: Sequence[str], *, other: bool) -
             "--other has no meaning for a teacher whose labels do not exclude each other; "
             "leave it out"
         )
-    labels = None
-    if spec.labels is not None:
-        labels = (*(spec.labels[k] for k in kept), *([NAME_OF_OTHER] if other else []))
+    # Without names the index, as it was asked for, is what a person knows the class by.
+    named = (spec.labels[k] if spec.labels else str(k) for k in kept)
     elsewhere = spec.source_classes or range(spec.classes)
     chosen = dataclasses.replace(
         spec,
         classes=len(kept) + other,
-        labels=labels,
+        labels=(*named, *([NAME_OF_OTHER] if other else [])),
         source_classes=(*(elsewhere[k] for k in kept), *([OTHER] if other else [])),
     )
-    return FrozenTeacher(
+    selection = FrozenTeacher(
         ClassSubset(teacher.network, kept, spec.classes, other),
         chosen,
         architecture=teacher.architecture,
@@ -88,12 +87,29 @@ def keep_classes(teacher: FrozenTeacher, names: Sequence[str], *, other: bool) -
         + (" and other" if other else ""),
         origins={**teacher.origins, "classes": "a selection, as asked for"},
     )
+    selection.matched = teacher.matched
+    return selection
+
+
+def subset_of(network: nn.Module) -> ClassSubset | None:
+    """Returns the adapter of a teacher's that leaves out classes, if it has one."""
+    while isinstance(network, Adapter):
+        if isinstance(network, ClassSubset):
+            return network
+        network = network.network
+    return None
 
 
 def _index(name: str, spec: ImageSpec) -> int:
     labels = spec.labels or ()
-    if name in labels:
-        return labels.index(name)
+    same = [str(index) for index, label in enumerate(labels) if label == name]
+    if len(same) > 1:
+        raise UsageMistake(
+            f"--classes: the teacher has {len(same)} classes named {name!r}; "
+            f"give the index of the one that is meant: {' or '.join(same)}"
+        )
+    if same:
+        return int(same[0])
     if name.isdecimal() and int(name) < spec.classes:
         return int(name)
     said = f"{near_names(name, labels)}; its classes have names" if labels else ""
