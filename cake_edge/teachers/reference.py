@@ -147,6 +147,10 @@ def _from_hub(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
     return load_timm(f"hf-hub:{rest}", config, seed=seed)
 
 
+def _from_folder(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
+    return load_timm(f"local-dir:{rest}", config, seed=seed)
+
+
 def _from_package(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
     return _from_file(package_file(rest), config)
 
@@ -167,6 +171,7 @@ def _from_embedded(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher
 WAYS: dict[str, Callable[[str, TeacherConfig, int], FrozenTeacher]] = {
     "timm": _from_timm,
     "hf-hub": _from_hub,
+    "local-dir": _from_folder,
     "package": _from_package,
     "embedded": _from_embedded,
 }

@@ -92,7 +92,6 @@ def stated_by_config(values: Mapping[str, Any], origin: str, *, trusted: bool) -
     """
     mean, std = values.get("mean"), values.get("std")
     interpolation = values.get("interpolation")
-    labels = values.get("label_names") or values.get("labels")
     try:
         size = tuple(int(length) for length in values.get("input_size") or ())
         crop = values.get("crop_pct")
@@ -102,7 +101,7 @@ def stated_by_config(values: Mapping[str, Any], origin: str, *, trusted: bool) -
             mean=tuple(float(value) for value in mean) if trusted and mean else None,
             std=tuple(float(value) for value in std) if trusted and std else None,
             usual=f"timm trains this architecture with {mean}, {std}" if mean else None,
-            labels=tuple(str(label) for label in labels) if labels else None,
+            labels=_labels(values.get("label_names") or values.get("labels")),
             crop=float(crop) if crop else None,
             interpolation=interpolation if interpolation in INTERPOLATIONS else None,
         )
@@ -111,6 +110,15 @@ def stated_by_config(values: Mapping[str, Any], origin: str, *, trusted: bool) -
             f"{origin} holds a value of another form than timm's ({error}); mend it, or give a "
             "checkpoint file with --arch and what it expects"
         ) from error
+
+
+def _labels(found: Any) -> tuple[str, ...] | None:
+    """Class names in logit order, from a list or from a mapping of every index to a name."""
+    if isinstance(found, Mapping):
+        names = {int(index): str(name) for index, name in found.items()}
+        whole = sorted(names) == list(range(len(names)))
+        return tuple(names[index] for index in range(len(names))) if names and whole else None
+    return tuple(str(name) for name in found) if isinstance(found, (list, tuple)) else None
 
 
 def _pretrained_cfg(architecture: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import torch
 from huggingface_hub import constants
 
 from cake_edge.errors import TeacherError, UsageMistake
-from cake_edge.teachers import timm_name
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.timm_name import load_timm
 
@@ -112,6 +111,3 @@ def test_a_request_that_timm_refuses_is_not_blamed_on_the_network() -> None:
         load_timm("test_resnet", config)
 
 
-def test_an_address_that_does_not_answer_is_known() -> None:
-    assert not timm_name._answers("http://127.0.0.1:9")
-    assert not timm_name._answers("not an address")
