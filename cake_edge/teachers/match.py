@@ -41,6 +41,7 @@ FOREIGN = re.compile(
 )
 """Names that are no network's: counts of a profiler or of an average, the weights of a loss."""
 
+ANOTHER = "name another architecture with --arch, or give it other --arguments"
 SHOWN = 4
 """How many names an error lists of each kind."""
 
@@ -156,7 +157,7 @@ def match_by_name(given: State, state: State, where: str) -> Matched:
         advice = (
             f"all {len(wanted)} tensors fit by order and shape: add --match order"
             if order_problem(given, state) is None
-            else "by order they do not fit either; name another architecture with --arch"
+            else f"by order they do not fit either; {ANOTHER}"
         )
         raise TeacherError(f"{where}: {'; '.join(filter(None, faults))}. {advice.capitalize()}")
     return Matched(pairs, left_out)
@@ -182,7 +183,7 @@ def match_by_order(given: State, state: State, where: str) -> Matched:
     if problem is not None:
         raise TeacherError(
             f"{where}: the tensors do not fit by order: {order_problem(given, state) or problem}. "
-            "Name another architecture with --arch"
+            f"{ANOTHER.capitalize()}"
         )
     found.update(zip(ours, theirs, strict=True))
     found.update(_by_place(given, state))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmarks.low_bit import resnet20
 from cake_edge.checkpoint import Checkpoint, save_checkpoint
 from cake_edge.errors import CakeEdgeError, NumericsError, TeacherError, UsageMistake
-from cake_edge.networks import build_network
+from cake_edge.networks import build_network, weights_digest
 from cake_edge.spec import ImageSpec
 from cake_edge.teachers.checkpoint_file import load_file_teacher
 from cake_edge.teachers.config import TeacherConfig
@@ -167,6 +171,133 @@ def test_logits_that_are_not_finite_are_refused(tmp_path: Path, small: nn.Module
     torch.save(state, tmp_path / "huge.pth")
     with pytest.raises(NumericsError, match="mid-grey image with NaN or infinity"):
         load_file_teacher(tmp_path / "huge.pth", config())
+
+
+FACTORY = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes=10, width=8):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.ReLU())
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, images):
+        return self.head(self.stem(images).mean((2, 3)))
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = Net()
+
+    def forward(self, images):
+        return self.backbone(images)
+
+
+def timm_network():
+    import timm
+
+    return timm.create_model("test_resnet", in_chans=1, num_classes=10)
+"""
+
+
+@pytest.fixture
+def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module of factories, as a vendor's package would bring it."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "vendor_net.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(folder)
+    yield import_module("vendor_net")
+    sys.modules.pop("vendor_net", None)
+
+
+def with_prefix(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": with_prefix("module.", state), "epoch": 3},
+        lambda state: {"state_dict": with_prefix("model.module.net.", state)},
+        lambda state: {
+            "state_dict": {**with_prefix("model.", state), "criterion.weight": torch.ones(10)},
+            "pytorch-lightning_version": "2.0",
+        },
+        lambda state: {"model_ema": {**with_prefix("module.", state), "n_averaged": torch.ones(1)}},
+    ],
+    ids=["plain", "parallel", "deep", "lightning", "averaged"],
+)
+@pytest.mark.parametrize("arch", ["Net", "Wrapped"])
+def test_weights_find_their_place_in_the_network_of_a_factory(
+    vendor: Any, tmp_path: Path, keep: Callable[[dict[str, Any]], Any], arch: str
+) -> None:
+    network = vendor.Net().eval()
+    torch.save(keep(network.state_dict()), tmp_path / "w.ckpt")
+    teacher = load_file_teacher(tmp_path / "w.ckpt", config(arch=f"vendor_net:{arch}"))
+    assert torch.allclose(answers(teacher), answers(network), atol=1e-6)
+    assert teacher.architecture == f"vendor_net:{arch}"
+    assert teacher.matched is not None
+    assert len(teacher.matched.pairs) == len(network.state_dict())
+
+
+def test_other_names_fit_the_network_of_a_factory_by_order(vendor: Any, tmp_path: Path) -> None:
+    network = vendor.Net(classes=3).eval()
+    torch.save(renamed(network), tmp_path / "w.pth")
+    said = config(arch="vendor_net:Net", match="order", arguments={"classes": 3})
+    teacher = load_file_teacher(tmp_path / "w.pth", said)
+    assert torch.allclose(answers(teacher), answers(network), atol=1e-6)
+    assert teacher.matched is not None
+    assert teacher.matched.pairs[0] == ("_0.weight", "stem.0.weight")
+
+
+def test_what_is_left_out_is_said(
+    vendor: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = {**vendor.Net().state_dict(), "total_ops": torch.ones(1)}
+    torch.save(content, tmp_path / "w.pth")
+    with caplog.at_level(logging.WARNING, logger="cake_edge"):
+        teacher = load_file_teacher(tmp_path / "w.pth", config(arch="vendor_net:Net"))
+    assert "1 of its tensors are none of the network's and were left out: total_ops" in caplog.text
+    assert teacher.matched is not None
+    assert teacher.matched.left_out == ["total_ops"]
+
+
+def test_a_head_of_another_size_names_the_argument_that_is_missing(
+    vendor: Any, tmp_path: Path
+) -> None:
+    torch.save(vendor.Net(classes=3).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(TeacherError, match=r"head\.weight \[3, 8\] in the file.*--arguments"):
+        load_file_teacher(tmp_path / "w.pth", config(arch="vendor_net:Net"))
+
+
+@pytest.mark.usefixtures("vendor")
+def test_a_configuration_that_timm_notes_is_not_the_vendors(
+    small: nn.Module, weights: Path
+) -> None:
+    said = config(arch="vendor_net:timm_network")
+    assert torch.allclose(answers(load_file_teacher(weights, said)), answers(small), atol=1e-5)
+    with pytest.raises(TeacherError, match="give --mean and --std"):
+        load_file_teacher(weights, config(arch="vendor_net:timm_network", preset=None))
+
+
+def test_the_vendors_resnet20_is_read_as_it_came(root: Path) -> None:
+    path = root.parent / "shared" / "data" / "vendor-resnet20-cifar10" / "resnet20-12fca82f.th"
+    if not path.is_file():
+        pytest.skip("the vendor's CIFAR-10 ResNet-20 is not at hand")
+    said = TeacherConfig(
+        reference=str(path),
+        arch="benchmarks.low_bit:ResNet20",
+        input_size=(3, 32, 32),
+        preset="imagenet",
+    )
+    teacher = load_file_teacher(path, said)
+    assert teacher.spec.classes == 10
+    assert weights_digest(teacher.network) == weights_digest(resnet20(path).network)
 
 
 @pytest.fixture

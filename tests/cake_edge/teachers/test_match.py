@@ -121,7 +121,8 @@ def test_a_misfit_lists_keys_and_shapes_and_the_number_left_out() -> None:
     assert str(caught.value) == (
         "small.pth does not fit test_resnet: 7 missing (w1, w2, w3, w4, and 3 more); "
         "1 unexpected (extra); 1 of another shape (w0 [5] in the file, [1] in the network). "
-        "By order they do not fit either; name another architecture with --arch"
+        "By order they do not fit either; name another architecture with --arch, "
+        "or give it other --arguments"
     )
 
 
