@@ -5,6 +5,9 @@ from cake_edge.errors import UsageMistake
 from cake_edge.networks import build_network, parameter_count
 from cake_edge.spec import ImageSpec
 from cake_edge.students import STUDENTS, StudentConfig, build_student, inherit_weights
+from cake_edge.teachers.adapters import FixedBatch, LogitsOf
+from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.teachers.subset import keep_classes
 
 SPEC = ImageSpec(channels=1, height=28, width=28, mean=(0.5,), std=(0.5,), classes=10)
 
@@ -84,3 +87,62 @@ def test_another_family_and_wider_tensors_are_left_alone():
     assert inherit_weights(student, resnet([4, 4, 4, 4], seed=3)) < len(before)
     name = "layer4.0.conv1.weight"
     assert torch.equal(student.state_dict()[name], before[name])
+
+
+@pytest.fixture
+def teacher():
+    return FrozenTeacher(resnet([8, 8, 16, 16], seed=1).eval(), SPEC, architecture="resnet10t")
+
+
+def student_of(spec, channels, seed=2):
+    arguments = {"channels": channels, "stem_width": 8}
+    config = StudentConfig(name="resnet10t", arguments=arguments)
+    return build_student(config, spec, seed=seed)[0]
+
+
+def test_a_student_of_some_classes_takes_their_rows(teacher):
+    few = keep_classes(teacher, ["7", "2", "5"], other=False)
+    student = student_of(few.spec, [8, 8, 16, 16])
+    assert inherit_weights(student, few.network) == len(teacher.network.state_dict())
+    images = torch.rand(2, 1, 28, 28)
+    torch.testing.assert_close(student.eval()(images), few(images))
+
+
+def test_the_row_of_other_stays_random_and_narrow_rows_are_spread_as_ever(teacher):
+    few = keep_classes(teacher, ["7", "2"], other=True)
+    student = student_of(few.spec, [8, 8, 16, 8])
+    before = student.fc.weight[2].clone()
+    inherit_weights(student, few.network)
+    whole = teacher.network.fc
+    assert torch.equal(student.fc.weight[:2], whole.weight[[7, 2]][:, ::2])
+    assert torch.equal(student.fc.weight[2], before)
+    assert torch.equal(student.fc.bias[:2], whole.bias[[7, 2]])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tensor"),
+    [
+        ("test_vit", "head.weight"),
+        ("test_efficientnet", "classifier.weight"),
+        ("test_convnext", "head.fc.weight"),
+    ],
+)
+def test_the_classifier_is_found_whatever_it_is_called(architecture, tensor):
+    spec = ImageSpec(channels=3, height=64, width=64, mean=(0.5,) * 3, std=(0.5,) * 3, classes=10)
+    arguments = {"img_size": 64} if "vit" in architecture else {}
+    config = StudentConfig(name=architecture, arguments=arguments)
+    network = build_student(config, spec, seed=1)[0]
+    few = keep_classes(
+        FrozenTeacher(network, spec, architecture=architecture), ["9", "0", "4"], other=True
+    )
+    student = build_student(config, few.spec, seed=2)[0]
+    inherit_weights(student, few.network)
+    rows = network.state_dict()[tensor][[9, 0, 4]]
+    assert torch.equal(student.state_dict()[tensor][:3], rows)
+
+
+def test_other_adapters_do_not_stand_in_the_way(teacher):
+    student = student_of(SPEC, [8, 8, 16, 16])
+    inherited = inherit_weights(student, FixedBatch(LogitsOf(teacher.network), 4))
+    assert inherited == len(teacher.network.state_dict())
+    assert torch.equal(student.fc.weight, teacher.network.fc.weight)
