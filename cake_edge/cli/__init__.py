@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("cake_edge.cli.evaluate", "Measure accuracy and agreement on real images."),
     "bench": ("cake_edge.cli.bench", "Measure latency."),
     "report": ("cake_edge.cli.report", "Write the HTML, Markdown and JSON report of a run."),
+    "device": ("cake_edge.cli.device", "Say which device this is, and what would spoil a figure."),
     "doctor": ("cake_edge.cli.doctor", "Say what is installed, and what is missing."),
 }
 """Name, then the module that holds a click command called `command`, and one line of help."""

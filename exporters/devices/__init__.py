@@ -5,8 +5,8 @@ Reads files of /proc, /sys, /etc and /var, runs no command, and changes nothing.
 
 from __future__ import annotations
 
-from exporters.devices.advice import advice
+from exporters.devices.advice import advice, changes
 from exporters.devices.describe import Device, describe_device
 from exporters.devices.rails import Rail, Rails, find_rails
 
-__all__ = ["Device", "Rail", "Rails", "advice", "describe_device", "find_rails"]
+__all__ = ["Device", "Rail", "Rails", "advice", "changes", "describe_device", "find_rails"]

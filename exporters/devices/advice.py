@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporters.devices.describe import Device
 
-__all__ = ["advice"]
+__all__ = ["advice", "changes"]
 
 HOT = 85.0
 """Degrees Celsius from which a Jetson or a Raspberry Pi is about to slow down."""
@@ -15,6 +15,25 @@ LITTLE_DISK = 1 << 30
 def advice(device: Device) -> tuple[str, ...]:
     """Returns sentences; a setting is never changed, only the command that changes it is told."""
     return (*_of_clocks(device), *_of_heat(device), *_of_room(device), *_of_software(device))
+
+
+def changes(before: Device, after: Device) -> tuple[str, ...]:
+    """Says what happened to a device between two looks at it that a measurement must tell."""
+    said = []
+    if before.warmest is not None and after.warmest is not None and after.warmest >= HOT:
+        said.append(f"it warmed from {before.warmest:.0f} to {after.warmest:.0f} °C meanwhile")
+    if before.throttling is not None and after.throttling is not None:
+        earlier = before.throttling.events
+        for name, count in after.throttling.events.items():
+            more = count - earlier.get(name, 0)
+            if more > 0:
+                said.append(f"{name} happened {more}x meanwhile, and slowed what was measured")
+        new = set(after.throttling.alerts) - set(before.throttling.alerts)
+        if new:
+            said.append(f"it began to hold itself back meanwhile ({', '.join(sorted(new))})")
+    if before.power_mode != after.power_mode:
+        said.append("the power mode was changed meanwhile: measure again")
+    return tuple(said)
 
 
 def _of_clocks(device: Device) -> list[str]:
