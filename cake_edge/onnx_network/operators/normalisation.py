@@ -24,7 +24,10 @@ def _batch_norm(call: Call) -> torch.Tensor:
             "it was exported in training mode: export the network again after network.eval()"
         )
     x, scale, bias, mean, variance = (call.tensor(i) for i in range(5))
-    return functional.batch_norm(x, mean, variance, scale, bias, eps=call.get("epsilon", 1e-5))
+    # Not torch's batch_norm: for one image whose gradient arrives permuted, its gradient on a CPU
+    # is wrong (torch 2.15), and it keeps the image for a gradient that does not need it.
+    factor = scale * torch.rsqrt(variance + call.get("epsilon", 1e-5))
+    return x * _column(factor, x) + _column(bias - mean * factor, x)
 
 
 def _instance_norm(call: Call) -> torch.Tensor:
