@@ -1,13 +1,19 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 from cake_edge import training
 from cake_edge.checkpoint import load_checkpoint
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
 from cake_edge.pool import synthesize
+from cake_edge.priors import PRIORS
 from cake_edge.samplers import CakeConfig
+from cake_edge.seeding import generator
 from cake_edge.students import StudentConfig, build_student
+from cake_edge.teachers.frozen import FrozenTeacher
 
 STUDENT = StudentConfig(name="resnet10t", arguments={"channels": [4, 4, 4, 8], "stem_width": 4})
 QUICK = DistillConfig(steps=20, batch=16)
@@ -47,6 +53,34 @@ def test_the_student_learns_what_the_teacher_says(teacher, pool, tmp_path):
     assert about.manifest["pool"] == pool.digest
     assert about.manifest["teacher"] == teacher.digest
     assert result.views == 150 * 32
+
+
+class Corners(nn.Module):
+    """Says of each corner of an image, for itself, whether it is bright."""
+
+    def forward(self, images):
+        return 6 * nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+def test_a_student_learns_labels_that_do_not_exclude_each_other(small_spec, tmp_path):
+    spec = replace(small_spec, head="sigmoid")
+    teacher = FrozenTeacher(Corners(), spec, architecture="corners")
+    sampler = CakeConfig(steps=4, snapshots=2, oversample=2, images_per_shard=64, batch=64)
+    pool = synthesize(teacher, sampler, tmp_path / "pool", count=256, seed=0)
+    config = DistillConfig(steps=200, batch=64, average=0.95)
+    result = distill(teacher, STUDENT, pool, config, tmp_path / "s.safetensors", seed=0)
+    student, about = load_checkpoint(result.path)
+    assert about.spec.head == "sigmoid"
+    images = PRIORS["structured"](500, spec, generator(1, "fresh"))
+    with torch.no_grad():
+        given, wanted = student.eval()(images) > 0, teacher(images) > 0
+    # Chance is a half: each corner is bright in about every other image.
+    assert ((wanted.double().mean(0) - 0.5).abs() < 0.2).all()
+    assert (given == wanted).double().mean() > 0.85
+    assert result.agreement_synthetic > 85
+    several = wanted.sum(1) > 1
+    assert several.double().mean() > 0.4
+    assert (given == wanted)[several].double().mean() > 0.85
 
 
 def test_the_same_seed_gives_the_same_bytes_with_workers_too(undisturbed, teacher, pool, tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cake_edge.evaluate import (
     evaluate_many,
     open_dataset,
 )
-from cake_edge.spec import ImageSpec
+from cake_edge.spec import OTHER, ImageSpec
 from cake_edge.tally import wilson_interval
 
 Array = npt.NDArray[Any]
@@ -149,6 +150,103 @@ def test_classes_txt_maps_folders_to_lines(tmp_path: Path) -> None:
     assert labels.tolist() == [0, 0, 2]
 
 
+SELECTION = {"classes": 2, "source_classes": (5, 2)}
+WITH_OTHER = {"classes": 3, "source_classes": (5, 2, OTHER)}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "places"),
+    [(SELECTION, [1, 0, 1], [2, 5, 6]), (WITH_OTHER, [2, 2, 1, 2, 2, 0, 1], list(range(7)))],
+)
+def test_a_selection_of_classes_is_shown_the_whole_s_images_of_them(
+    tmp_path: Path, given: Any, wanted: list[int], places: list[int]
+) -> None:
+    images = np.zeros((7, 8, 8, 3), dtype=np.uint8)
+    images[:, 0, 0, 0] = np.arange(7)
+    data = npz(tmp_path / "x.npz", images, [0, 1, 2, 3, 4, 5, 2])
+    found, labels = all_of(open_dataset(data, spec(**given)))
+    assert labels.tolist() == wanted
+    assert np.round((found[:, 0, 0, 0] * 0.25 + 0.5) * 255).tolist() == places
+
+
+def test_how_many_images_are_left_out_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = npz(tmp_path / "x.npz", noise(5, 8, 8, 3), [5, 5, 2, 3, 4])
+    with caplog.at_level("INFO"):
+        open_dataset(data, spec(**WITH_OTHER))
+        assert caplog.messages == []
+        open_dataset(data, spec(**SELECTION))
+    assert caplog.messages == [
+        "2 of 5 images are of classes that were left out, and are not counted"
+    ]
+
+
+def test_folders_are_named_in_the_whole_s_numbering(tmp_path: Path) -> None:
+    numbered = folder(tmp_path / "a", {"0002": 2, "3": 1, "5": 1})
+    _, labels = all_of(open_dataset(numbered, spec(**SELECTION)))
+    assert labels.tolist() == [1, 1, 0]
+    named = folder(tmp_path / "b", {"cat": 2, "dog": 1, "eel": 1})
+    (named / "classes.txt").write_text("a\nb\ncat\ndog\ne\neel\ng\n")
+    found, labels = all_of(open_dataset(named, spec(**SELECTION)))
+    assert labels.tolist() == [1, 1, 0]
+    assert np.round((found[:, 0, 0, 0] * 0.25 + 0.5) * 255).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "words"),
+    [
+        ([0, 1, 3], SELECTION, "no images of the model's classes, which are 5, 2 of those"),
+        ([-1, 2, 5], WITH_OTHER, "labels from -1; give whole numbers from 0"),
+    ],
+)
+def test_data_without_the_selected_classes_is_refused(
+    tmp_path: Path, labels: list[int], given: Any, words: str
+) -> None:
+    data = npz(tmp_path / "x.npz", noise(3, 8, 8, 3), labels)
+    with pytest.raises(DatasetError, match=words):
+        open_dataset(data, spec(**given))
+
+
+def test_a_list_of_the_selected_classes_alone_is_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path, {"cat": 1, "dog": 1})
+    (path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(DatasetError, match=r"names 2 classes, but .* selected from more than 5"):
+        open_dataset(path, spec(**SELECTION))
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_blue_comes_first_where_the_model_wants_it(
+    tmp_path: Path, as_file: bool, grey: bool
+) -> None:
+    """A model that likes red, and its twin with the channels the other way round."""
+    red = np.zeros((3, 8, 8, 3), dtype=np.uint8)
+    for place, colour in enumerate([(250, 40, 10), (10, 250, 40), (40, 10, 250)]):
+        red[place] = colour
+    red = red[..., :1] if grey else red
+    if as_file:
+        for place, image in enumerate(red):
+            (tmp_path / str(place)).mkdir()
+            picture = Image.fromarray(image[..., 0] if grey else image)
+            picture.save(tmp_path / str(place) / "x.png")
+        path = tmp_path
+    else:
+        path = npz(tmp_path / "x.npz", red, [0, 1, 2])
+    rgb = ImageSpec(channels=3, height=8, width=8, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6),
+                    classes=3)  # fmt: skip
+    bgr = replace(rgb, mean=rgb.mean[::-1], std=rgb.std[::-1], colour="bgr")
+    weight = np.array([[3.0, -1.0, -2.0], [0.0, 1.0, 0.0], [-1.0, 0.5, 2.0]], dtype=np.float32)
+
+    def answers(wanted: ImageSpec, weight: Array) -> Array:
+        images, _ = all_of(open_dataset(path, wanted))
+        return images.mean(axis=(2, 3)) @ weight
+
+    one, twin = answers(rgb, weight), answers(bgr, weight[::-1])
+    assert np.allclose(one, twin, atol=1e-5)
+    assert grey or not np.allclose(one, answers(bgr, weight), atol=0.1)
+
+
 def test_a_limit_is_spread_over_all_classes(tmp_path: Path) -> None:
     images = np.zeros((40, 8, 8, 3), dtype=np.uint8)
     images[:, 0, 0, 0] = np.arange(40)
@@ -206,6 +304,22 @@ def test_agreement_is_with_the_other_model_and_not_with_the_labels(known: Datase
 
     found = evaluate(shifted, known, against=by_pixel(7))
     assert found.agreement == 50.0
+
+
+def test_agreement_on_labels_is_counted_label_by_label(tmp_path: Path) -> None:
+    data = npz(tmp_path / "x.npz", np.zeros((4, 8, 8, 3), dtype=np.uint8), [0, 1, 2, 3])
+    wanted = np.array([[3.0, 2.0, -1.0, -2.0]], dtype=np.float32)
+    given = np.array([[3.0, -2.0, 1.0, -2.0]], dtype=np.float32)
+
+    def constant(logits: Array) -> Any:
+        return lambda images: np.repeat(logits, len(images), axis=0)
+
+    several = open_dataset(data, spec(head="sigmoid"))
+    found = evaluate(constant(given), several, against=constant(wanted), batch=3)
+    assert (found.agreement, found.overlap) == (50.0, pytest.approx(100 / 3))
+    assert (found.top1, found.top5) == (25.0, 100.0)
+    one = evaluate(constant(given), open_dataset(data, spec()), against=constant(wanted))
+    assert (one.agreement, one.overlap) == (100.0, None)
 
 
 def test_several_models_share_one_pass(known: Dataset) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,78 @@ def test_a_file_for_another_machine_is_computed_as_written_and_the_result_says_s
 def test_a_model_agrees_with_itself(good: Path, data: Path) -> None:
     found = json.loads(run(good, "--against", good, "--data", data, "--json").stdout)
     assert found["agreement"] == 100.0
+
+
+FEW = np.eye(16)[:, [1, 3]]
+SELECTED = replace(CARD, spec=replace(SPEC, classes=2, source_classes=(1, 3)))
+
+
+def test_a_model_of_some_classes_is_measured_and_compared_in_these(
+    tmp_path: Path, good: Path, data: Path
+) -> None:
+    few = write_model(tmp_path / "few.onnx", FEW, SELECTED)
+    alone = json.loads(run(few, "--data", data, "--json").stdout)
+    # Of the labels 1 and 3 there are seven images, one of which shows class 0.
+    assert (alone["n"], alone["top1"]) == (7, pytest.approx(100 * 6 / 7))
+    found = json.loads(run(few, "--against", good, "--data", data, "--json").stdout)
+    assert (found["n"], found["agreement"]) == (7, 100.0)
+    assert found["against"]["top1"] == found["top1"]
+    turned = json.loads(run(good, "--against", few, "--data", data, "--json").stdout)
+    assert (turned["n"], turned["agreement"]) == (7, 100.0)
+
+
+def test_the_class_that_stands_for_the_rest_is_compared_with_all_of_them(
+    tmp_path: Path, good: Path, data: Path
+) -> None:
+    spec = replace(SPEC, classes=2, source_classes=(3, -1))
+    # As bright as the rest together: log(3 exp(0)) where nothing is seen, log(2 + e) else.
+    weight = np.stack([np.eye(16)[3], np.eye(16)[:3].sum(0)], 1)
+    few = write_model(tmp_path / "few.onnx", weight, replace(CARD, spec=spec))
+    found = json.loads(run(few, "--against", good, "--data", data, "--json").stdout)
+    assert found["n"] == 12
+    # exp(1) < 3: the whole sees the rest in every image, the selection class 3 in three.
+    assert found["agreement"] == 75.0
+
+
+@pytest.mark.parametrize(
+    ("weight", "given", "said"),
+    [
+        (np.eye(16)[:, :2], {"classes": 2}, "tells 4 classes apart and .* 2 classes"),
+        (FEW, {"classes": 2, "source_classes": (3, 9)}, "the classes 3, 9 of a selection"),
+    ],
+)
+def test_models_of_other_classes_are_not_compared(
+    tmp_path: Path, good: Path, data: Path, weight: Any, given: dict[str, Any], said: str
+) -> None:
+    card = replace(CARD, spec=replace(SPEC, **given))
+    few = write_model(tmp_path / "few.onnx", weight, card)
+    result = run(few, "--against", good, "--data", data)
+    assert result.exit_code == 2
+    assert re.search(said, " ".join(result.stderr.split()))
+
+
+def test_two_selections_are_compared_where_they_are_the_same(tmp_path: Path, data: Path) -> None:
+    one = write_model(tmp_path / "one.onnx", FEW, SELECTED)
+    same = write_model(tmp_path / "same.onnx", FEW, SELECTED)
+    turned = replace(SELECTED, spec=replace(SELECTED.spec, source_classes=(3, 1)))
+    other = write_model(tmp_path / "other.onnx", FEW[:, ::-1], turned)
+    found = json.loads(run(one, "--against", same, "--data", data, "--json").stdout)
+    assert found["agreement"] == 100.0
+    assert run(one, "--against", other, "--data", data).exit_code == 2
+
+
+def test_of_several_labels_an_image_each_is_compared(
+    tmp_path: Path, good: Path, data: Path
+) -> None:
+    card = replace(CARD, spec=replace(SPEC, head="sigmoid"))
+    weight = np.eye(16)[:, :4]
+    one = write_model(tmp_path / "one.onnx", weight, card)
+    none = write_model(tmp_path / "none.onnx", -weight, card)
+    found = json.loads(run(none, "--against", one, "--data", data, "--json").stdout)
+    assert (found["agreement"], found["overlap"]) == (75.0, 0.0)
+    assert found["against"]["overlap"] == 100.0
+    assert "overlap" not in json.loads(run(good, "--data", data, "--json").stdout)
+    assert run(one, "--against", good, "--data", data).exit_code == 2
 
 
 def test_a_person_gets_a_table_on_stdout(good: Path, data: Path) -> None:
