@@ -12,13 +12,18 @@ from typing import Literal
 
 from cake_edge.errors import TeacherError
 
-__all__ = ["Archive", "kind_of_program"]
+__all__ = ["OLD_PROGRAM", "Archive", "kind_of_program"]
 
 MOST_MEMBERS = 100_000
 """Members of an archive: the largest classifiers have some thousands."""
 
 MOST_TEXT = 128 << 20
 """Bytes of a member that is parsed as text, JSON or pickle."""
+
+MOST_SOURCE = 16 << 20
+"""Bytes of all sources together, which may be compressed."""
+
+SOURCE = (".py", ".debug_pkl")
 
 OLD_PROGRAM = "serialized_exported_program.json"
 """How torch.export.save named the program up to torch 2.7."""
@@ -47,9 +52,9 @@ def kind_of_program(path: Path) -> Kind | None:
 class Archive:
     """The members of a checked zip, without the folder that torch puts around them.
 
-    What torch writes is stored, not compressed, so that the file is as large as what is in it: that
-    is required, and so no archive can unpack to more memory than it takes on the disk. Nothing is
-    ever unpacked to the disk.
+    torch stores what it writes, and compresses the sources of TorchScript alone: that is required,
+    and so no archive can unpack to more memory than it takes on the disk, up to `MOST_SOURCE`.
+    Nothing is ever unpacked to the disk.
     """
 
     def __init__(self, path: Path, data: bytes | None = None) -> None:
@@ -141,7 +146,10 @@ class Archive:
             self._refuse(f"has {len(infos):,} members, of at most {MOST_MEMBERS:,}")
         for info in infos:
             self._check_member(info)
-        if sum(info.file_size for info in infos) > self.size:
+        sources = [info for info in infos if info.filename.endswith(SOURCE[0])]
+        if sum(info.file_size for info in sources) > MOST_SOURCE:
+            self._refuse(f"has sources of more than {MOST_SOURCE:,} bytes")
+        if sum(i.file_size for i in infos if not i.filename.endswith(SOURCE)) > self.size:
             self._refuse(f"says that it holds more than its own {self.size:,} bytes")
         names = [info.filename for info in infos]
         roots = {name.partition("/")[0] for name in names}
@@ -157,7 +165,8 @@ class Archive:
         name = info.filename
         if info.flag_bits & 0x1:
             self._refuse(f"has the encrypted member {name!r}")
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        stored = info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size
+        if not stored and not name.endswith(SOURCE):
             self._refuse(f"has the compressed member {name!r}")
         if "\\" in name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
             self._refuse(f"has a member with the name {name!r}")
