@@ -105,24 +105,24 @@ def _computed(
     node: Node, values: Mapping[str, Value], also: Mapping[str, Known], like: torch.Tensor
 ) -> Value | Sequence[Value]:
     given = [values[name] if name else None for name in node.inputs]
-    if node.key in OPERATORS and not node.domain and any(isinstance(v, Known) for v in given):
-        found = _by_python(node, given, also, like)
+    forms = [
+        value if isinstance(value, Known) else also.get(name)
+        for name, value in zip(node.inputs, given, strict=True)
+    ]
+    call = Call(node=node, inputs=given, forms=forms, like=like)
+    if not node.domain and any(isinstance(value, Known) for value in given):
+        found = _by_python(call)
         if found is not None:
             return found
-    return OPERATORS[node.key](Call(node=node, inputs=given, like=like))
+    return OPERATORS[node.key](call)
 
 
-def _by_python(
-    node: Node, given: Sequence[Value | None], also: Mapping[str, Known], like: torch.Tensor
-) -> Value | Sequence[Value] | None:
+def _by_python(call: Call) -> Value | Sequence[Value] | None:
     """Computes with Python numbers if all inputs are such, or have that form too."""
-    function = ARITHMETIC.get(node.op_type)
-    if function is None:
+    function = ARITHMETIC.get(call.node.op_type)
+    if function is None or any(
+        form is None and value is not None
+        for form, value in zip(call.forms, call.inputs, strict=True)
+    ):
         return None
-    forms = [
-        v if v is None or isinstance(v, Known) else also.get(name)
-        for name, v in zip(node.inputs, given, strict=True)
-    ]
-    if any(form is None and v is not None for form, v in zip(forms, given, strict=True)):
-        return None
-    return function(Call(node=node, inputs=forms, like=like))
+    return function(call)

@@ -15,12 +15,16 @@ from cake_edge.onnx_network.execute import execute, results_of, steps_of
 from cake_edge.onnx_network.known import Known, known_form
 from cake_edge.onnx_network.node import Node, Value
 from cake_edge.onnx_network.parse import parse
-from cake_edge.onnx_network.refusals import LARGEST_TENSOR, DataDependent
+from cake_edge.onnx_network.refusals import DataDependent
 
 __all__ = ["OnnxGraph"]
 
 MOST_DUAL = 16
 """Longest float constant that is kept as Python numbers too: scales of a Resize."""
+GROWTH = 4
+"""How many times what a file stores may be computed from it alone: weights are transposed."""
+ROOM = 2**24
+"""Values that may be computed in any case."""
 STATISTICS = {"BatchNormalization": (3, 4)}
 """Inputs of weighted operators that were counted, not learnt."""
 WEIGHTED = frozenset(
@@ -84,6 +88,7 @@ class OnnxGraph(nn.Module):
         nodes, constants = _folded(parsed.nodes, parsed.constants)
         self._steps = steps_of(nodes, parsed.outputs)
         self._store(nodes, constants)
+        self.eval()
 
     @property
     def batch_norm_count(self) -> int:
@@ -143,6 +148,7 @@ class OnnxGraph(nn.Module):
     def _store(self, nodes: Sequence[Node], constants: Mapping[str, Value]) -> None:
         """Keeps the constants that are read."""
         weights = _weights(nodes, constants)
+        self._duals = _duals(constants)
         read = {name for node in nodes for name in node.inputs} | set(self.outputs)
         for name, value in constants.items():
             if name not in read:
@@ -158,9 +164,6 @@ class OnnxGraph(nn.Module):
                 )
             else:
                 self.constants.register_buffer(attribute, value)
-            if value.dim() < 2 and value.numel() <= MOST_DUAL:
-                form = known_form(value)
-                self._duals |= {name: form} if form is not None else {}
 
     def _free_name(self, name: str) -> str:
         stem = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "constant"
@@ -185,6 +188,16 @@ def _constant_value(value: Value, like: torch.Tensor) -> Value:
     return value
 
 
+def _duals(constants: Mapping[str, Value]) -> dict[str, Known]:
+    """The short ones among constant tensors as Python numbers too: an operator may ask for them."""
+    short = {
+        name: known_form(value)
+        for name, value in constants.items()
+        if isinstance(value, torch.Tensor) and value.numel() <= MOST_DUAL
+    }
+    return {name: form for name, form in short.items() if form is not None}
+
+
 def _folded(
     nodes: Sequence[Node], stored: Mapping[str, torch.Tensor]
 ) -> tuple[list[Node], dict[str, Value]]:
@@ -194,9 +207,10 @@ def _folded(
         The nodes that are left, and all constants.
 
     Raises:
-        TeacherError: what they compute to does not fit into memory.
+        TeacherError: they come to far more than the file holds.
     """
-    like, budget = torch.empty(0), LARGEST_TENSOR
+    like = torch.empty(0)
+    budget = ROOM + GROWTH * sum(value.numel() for value in stored.values())
     constants = {name: _constant_value(value, like) for name, value in stored.items()}
     left = []
     for node in nodes:
@@ -207,11 +221,11 @@ def _folded(
         budget -= _foretold(node, given)
         if budget < 0:
             raise TeacherError(
-                f"the constants of the ONNX model come to more than {LARGEST_TENSOR} values, with "
-                f"{node}; that is no classifier of images"
+                f"the constants that the ONNX model computes come to more than {GROWTH} times "
+                f"what it stores, with {node}; that is no classifier of images"
             )
         with torch.no_grad():
-            results = results_of(node, given, {}, like)
+            results = results_of(node, given, _duals(given), like)
         # Views would keep what they were cut from, and expanded ones cannot be written to.
         fresh = [r.clone() if isinstance(r, torch.Tensor) else r for r in results]
         constants |= {
@@ -226,7 +240,7 @@ def _foretold(node: Node, given: Mapping[str, Value]) -> int:
     """How many values a node will give, found out without computing one."""
     shapes = {n: v.to("meta") if isinstance(v, torch.Tensor) else v for n, v in given.items()}
     try:
-        results = results_of(node, shapes, {}, torch.empty(0, device="meta"))
+        results = results_of(node, shapes, _duals(given), torch.empty(0, device="meta"))
     except DataDependent:
         return 0
     return sum(value.numel() for value in results if isinstance(value, torch.Tensor))

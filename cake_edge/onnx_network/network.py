@@ -68,7 +68,8 @@ def _input_shape(model: onnx.ModelProto, name: str) -> list[int] | None:
     """The shape of one image as a batch, or None if it is not said."""
     port = next(port for port in model.graph.input if port.name == name)
     dims = [dim.dim_value for dim in port.type.tensor_type.shape.dim]
-    return [dims[0] or 1, *dims[1:]] if dims and all(size > 0 for size in dims[1:]) else None
+    # PaddlePaddle writes -1 for a free batch, where ONNX wants a name or nothing.
+    return [max(dims[0], 1), *dims[1:]] if dims and all(size > 0 for size in dims[1:]) else None
 
 
 def _foretell(network: OnnxNetwork, shape: list[int]) -> None:

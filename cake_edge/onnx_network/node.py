@@ -54,6 +54,8 @@ class Call:
     """The node that is computed."""
     inputs: Sequence[Value | None]
     """Its inputs; None for those left out."""
+    forms: Sequence[Known | None]
+    """Its inputs as Python numbers, where they are such or have that form too."""
     like: torch.Tensor
     """Empty; on the device and of the float type that the network computes with."""
 
@@ -103,8 +105,10 @@ class Call:
         value = self.value(index)
         if value is None:
             return None
-        if isinstance(value, Known):
-            return list(value.values)
+        form = self.forms[index]
+        if form is not None:
+            return list(form.values)
+        assert isinstance(value, torch.Tensor)
         if value.is_meta:
             raise DataDependent(f"input {index} depends on the images")
         return value.reshape(-1).tolist()

@@ -25,9 +25,9 @@ Arithmetic = Callable[[Call], Known | Sequence[Known] | None]
 
 
 def _known(call: Call, index: int) -> Known:
-    value = call.inputs[index]
-    assert isinstance(value, Known)
-    return value
+    form = call.forms[index]
+    assert form is not None
+    return form
 
 
 def _each(function: Callable[[Any], Any], call: Call) -> Known:
