@@ -82,7 +82,7 @@ def _processor_clocks(tree: Tree) -> list[Clock]:
         lowest, highest = (tree.number(f"{folder}/scaling_{end}_freq") for end in ("min", "max"))
         if lowest is None or highest is None:
             continue
-        cores = (tree.text(f"{folder}/related_cpus") or folder.split("cpu")[-1]).split()
+        cores = (tree.text(f"{folder}/related_cpus") or _core(folder)).split()
         now = tree.number(f"{folder}/scaling_cur_freq")
         found.append(
             Clock(
@@ -95,6 +95,11 @@ def _processor_clocks(tree: Tree) -> list[Clock]:
             )
         )
     return found
+
+
+def _core(folder: str) -> str:
+    found = re.search(r"cpu(\d+)/cpufreq$|policy(\d+)$", folder)
+    return (found[1] or found[2]) if found else "?"
 
 
 def _gpu_clocks(tree: Tree) -> list[Clock]:

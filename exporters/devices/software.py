@@ -74,7 +74,7 @@ def cuda_version(tree: Tree) -> str | None:
 def driver_version(tree: Tree) -> str | None:
     """The version of NVIDIA's kernel driver."""
     text = tree.text("proc/driver/nvidia/version")
-    found = re.search(r"Kernel Module\D*?\s(\d+\.\d+(?:\.\d+)?)", text or "")
+    found = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)", text or "")
     return found[1] if found else None
 
 
