@@ -1,4 +1,4 @@
-"""An sshd of our own on loopback: its keys, its port, its configuration, all below a test folder."""
+"""An sshd of our own on loopback, with keys and a port of its own, below a test folder."""
 
 from __future__ import annotations
 
