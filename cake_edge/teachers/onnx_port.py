@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
@@ -14,8 +15,10 @@ __all__ = ["FLOATS", "answer_name", "image_input", "image_port", "shape_of"]
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 NAMES = ("logits", "logit", "output", "probabilities", "probs", "prob", "scores", "predictions")
 """Of several outputs the one of the first of these names is meant."""
-LARGEST_IMAGE = 2**26
-"""Values of one input: far above any classifier's, far below what fills a machine's memory."""
+LARGEST_SIDE = 2**13
+"""Rows, columns or channels of an image: above any classifier's."""
+LARGEST_INPUT = 2**25
+"""Values of all images that are shown at once; as many images are probed, checked and kept."""
 
 
 def image_input(model: ModelProto, what: str) -> ValueInfoProto:
@@ -27,7 +30,7 @@ def image_input(model: ModelProto, what: str) -> ValueInfoProto:
     weights = {tensor.name for tensor in model.graph.initializer}
     ports = [port for port in model.graph.input if port.name not in weights]
     if len(ports) != 1:
-        names = f" ({', '.join(port.name for port in ports[:5])})" if ports else ""
+        names = f" ({_named(ports)})" if ports else ""
         raise TeacherError(
             f"{what} has {len(ports)} inputs{names}; a classifier of images has one. Cut it down "
             "to the part from the images to the logits, with onnx.utils.extract_model"
@@ -54,13 +57,11 @@ def image_port(port: ValueInfoProto, what: str) -> Port:
     """
     shape = shape_of(port) or ()
     found = port_of(shape, what)
-    values = 1
-    for size in shape:
-        values *= size or 1
-    if values > LARGEST_IMAGE:
+    sizes = [size or 1 for size in shape]
+    if max(sizes[1:]) > LARGEST_SIDE or math.prod(sizes) > LARGEST_INPUT:
         raise TeacherError(
-            f"{what} takes an input of shape {list(shape)}, {values} values; at most "
-            f"{LARGEST_IMAGE} are taken for an image"
+            f"{what} takes an input of shape {[size or '?' for size in shape]}; taken for images "
+            f"are at most {LARGEST_SIDE} along a side and {LARGEST_INPUT} values at once"
         )
     return found
 
@@ -79,14 +80,14 @@ def answer_name(model: ModelProto, what: str) -> str:
             "be learnt from gives logits or probabilities, not only the class it decides for"
         )
     if len(model.graph.output) == 1:
-        return str(outputs[0].name)
+        return _name(outputs[0])
     fitting = [port for port in outputs if _is_row(shape_of(port))] or outputs
     if len(fitting) == 1:
-        return str(fitting[0].name)
+        return _name(fitting[0])
     for name in NAMES:
         for port in fitting:
-            if port.name.lower() == name:
-                return str(port.name)
+            if _name(port).lower() == name:
+                return _name(port)
     raise TeacherError(
         f"{what} has {len(fitting)} outputs that may be its logits: {_named(fitting)}; keep one of "
         "them with onnx.utils.extract_model"
@@ -124,12 +125,18 @@ def _refuse_maps(graph: GraphProto, what: str) -> None:
     )
 
 
+def _name(port: ValueInfoProto) -> str:
+    name: str = port.name
+    return name
+
+
 def _named(ports: Sequence[ValueInfoProto]) -> str:
     parts = []
     for port in list(ports)[:6]:
         shape = shape_of(port)
         sizes = f" {[size or '?' for size in shape]}" if shape is not None else ""
-        parts.append(f"{port.name}{sizes}")
+        name = _name(port)
+        parts.append(f"{name if name.isprintable() else repr(name)}{sizes}")
     return ", ".join(parts) or "none"
 
 

@@ -22,8 +22,8 @@ from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.teachers.network import Port, teacher_from_network
 from cake_edge.teachers.onnx_check import check_against_runtime
-from cake_edge.teachers.onnx_metadata import ORIGIN, stated_by_metadata
-from cake_edge.teachers.onnx_port import answer_name, image_input, image_port, shape_of
+from cake_edge.teachers.onnx_metadata import stated_by_metadata
+from cake_edge.teachers.onnx_port import answer_name, image_input, image_port
 from cake_edge.teachers.onnx_tail import Tail, cut_tail
 from cake_edge.teachers.stated import Stated
 
@@ -79,8 +79,9 @@ def load_onnx_teacher(path: Path, config: TeacherConfig) -> FrozenTeacher:
     )  # fmt: skip
     if port.height and not config.input_size:
         teacher.origins["input size"] = "the graph's input"
-    teacher.origins.update(_notes(network.batch_norm_count, tail, difference))
-    for about, said in teacher.origins.items():
+    notes = _notes(network.batch_norm_count, tail, difference)
+    teacher.origins.update(notes)
+    for about, said in notes.items():
         logger.info("%s: %s: %s", what, about, said)
     return teacher
 
@@ -115,7 +116,9 @@ def _card(model: ModelProto, what: str) -> ImageSpec | None:
 
 
 def _metadata(model: ModelProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in model.metadata_props}
+    """Keys and values that are text; protobuf gives bytes where they are not."""
+    pairs = [(entry.key, entry.value) for entry in model.metadata_props]
+    return {k: v for k, v in pairs if isinstance(k, str) and isinstance(v, str)}
 
 
 def _agree(what: str, config: TeacherConfig, card: ImageSpec | None) -> None:
@@ -142,7 +145,7 @@ def _agree(what: str, config: TeacherConfig, card: ImageSpec | None) -> None:
 def _stated(
     model: ModelProto, tail: Tail, port: Port, config: TeacherConfig, card: ImageSpec | None
 ) -> Stated:
-    """Everything the file says, fitted to its channels and classes."""
+    """Everything the file says, fitted to its channels."""
     if card is not None:
         return Stated(
             origin=CARD_ORIGIN,
@@ -157,20 +160,15 @@ def _stated(
             logits=True,
         )
     stated = stated_by_metadata(_metadata(model))
-    row = shape_of(model.graph.output[0]) or ()
-    shape = shape_of(tail.model.graph.output[0]) or row
-    classes = shape[1] if len(shape) > 1 else None
     channels = port.channels or (config.input_size[0] if config.input_size else None)
     if channels is None and stated.colour is not None:
         channels = 3
-    many = classes != 1
     return dataclasses.replace(
         stated,
         mean=_every(stated.mean, channels),
         std=_every(stated.std, channels),
         colour=stated.colour if channels == 3 else None,
-        labels=_labels(stated.labels, classes),
-        head="sigmoid" if tail.removed == "sigmoid" and many else stated.head if many else None,
+        head="sigmoid" if tail.removed == "sigmoid" else stated.head,
         logits=tail.removed is not None,
     )
 
@@ -180,16 +178,6 @@ def _every(values: tuple[float, ...] | None, channels: int | None) -> tuple[floa
     if values is None or len(values) > 1:
         return values
     return values * channels if channels else None
-
-
-def _labels(labels: tuple[str, ...] | None, classes: int | None) -> tuple[str, ...] | None:
-    """Labels that fit the classes; others belong to something else than this answer."""
-    if labels is None or classes is None or len(labels) == max(classes, 2):
-        return labels
-    logger.warning(
-        "%s has %d names for %d classes; they are passed over", ORIGIN, len(labels), classes
-    )
-    return None
 
 
 def _with_selection(teacher: FrozenTeacher, chosen: tuple[int, ...]) -> FrozenTeacher:

@@ -10,11 +10,15 @@ from cake_edge.spec import ImageSpec
 from cake_edge.teachers.config import PRESETS, TeacherConfig
 from cake_edge.teachers.stated import Stated
 
-__all__ = ["Understood", "image_spec"]
+__all__ = ["PixelsUnknown", "Understood", "image_spec"]
 
 logger = logging.getLogger(__name__)
 
 ASKED = "as asked for"
+
+
+class PixelsUnknown(TeacherError):
+    """Nobody says which mean and std the teacher was trained with; all else may be known."""
 
 
 class Understood(NamedTuple):
@@ -47,13 +51,14 @@ def image_spec(
         head: what is seen of the logits' meaning.
 
     Raises:
-        TeacherError: the size, or mean and std, are not known.
+        TeacherError: the size is not known.
+        PixelsUnknown: mean and std are not known.
         UsageMistake: a value does not fit.
     """
     height, width = _size(config, stated)
     pixels = _pixels(config, stated, channels)
     native = stated.size is None or (height, width) == stated.size
-    labels = config.labels or stated.labels
+    labels = config.labels or _fitting_labels(stated, classes)
     seen = stated.origin if stated.head else "seen in its answer"
     named = stated.origin if labels else "not known"
     spec = ImageSpec(
@@ -81,6 +86,18 @@ def image_spec(
     )
 
 
+def _fitting_labels(stated: Stated, classes: int) -> tuple[str, ...] | None:
+    """The source's labels, if they are of this answer: names of another number are not."""
+    labels = stated.labels
+    if labels is not None and len(labels) != classes:
+        logger.warning(
+            "%s has %d names for %d classes; they are passed over",
+            stated.origin, len(labels), classes,
+        )  # fmt: skip
+        return None
+    return labels
+
+
 def _size(config: TeacherConfig, stated: Stated) -> tuple[int, int]:
     if config.input_size is not None:
         return config.input_size[1:]
@@ -97,7 +114,7 @@ def _pixels(config: TeacherConfig, stated: Stated, channels: int) -> _Pixels:
         found = _Pixels(stated.mean, stated.std, colour, stated.origin)
     if found is None:
         guess = f" ({stated.usual})" if stated.usual else ""
-        raise TeacherError(
+        raise PixelsUnknown(
             f"{stated.origin} does not say which mean and std the teacher was trained with; give "
             f"--mean and --std, or --preset with one of {', '.join(PRESETS)}{guess}"
         )

@@ -216,7 +216,7 @@ def changed(path, change):
 def test_a_second_input_is_refused_by_name(write_onnx):
     extra = helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N", 4])
     path = changed(write_onnx(), lambda graph: graph.input.append(extra))
-    with pytest.raises(TeacherError, match=r"2 inputs \(x, mask\)"):
+    with pytest.raises(TeacherError, match=r"2 inputs \(x .*, mask"):
         load(path)
 
 
@@ -230,8 +230,9 @@ def test_a_weight_among_the_inputs_is_none(write_onnx):
     ("shape", "kind", "message"),
     [
         (["N", 8], TensorProto.FLOAT, r"\['\?', 8\]"),
-        (["N", 3, 16, 16], TensorProto.UINT8, "UINT8, and no gradient"),
-        ([2**20, 3, 16, 16], TensorProto.FLOAT, "are taken for an image"),
+        (["N", 3, 16, 16], TensorProto.UINT8, "as UINT8.* no gradient"),
+        ([2**20, 3, 16, 16], TensorProto.FLOAT, "taken for images are at most"),
+        (["N", 3, 10**6, 16], TensorProto.FLOAT, "taken for images are at most"),
     ],
 )
 def test_what_is_no_image_is_refused(tmp_path, shape, kind, message):
