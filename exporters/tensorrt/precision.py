@@ -1,47 +1,41 @@
-"""Which operators run in INT8 in an engine, read off the list of layers that the builder logs.
+"""Which operators run in INT8 in an engine, read off its list of layers.
 
-With detailed profiling the builder ends its verbose log with one line for each layer of the engine:
-its kind, the types of its inputs, constants and outputs, and the names of the ONNX nodes that it
-stands for. A convolution or matrix product is integer if a layer that stands for it multiplies two
-INT8 tensors. The layers that only quantize its input have one, and those that rescale its output
-none. A "runtime_fusion" takes two and dequantizes them before it multiplies: weights may be stored
-in INT8 for their size alone.
+Each layer tells its kind, the types of its inputs, constants and outputs, and the names of the ONNX
+nodes that it stands for. A convolution or matrix product is integer if a layer that stands for it
+multiplies two INT8 tensors. The layers that only quantize its input have one, and those that
+rescale its output none. A "runtime_fusion" takes two and dequantizes them before it multiplies:
+weights may be stored in INT8 for their size alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["coverage_from_log"]
+from exporters.tensorrt.layers import Layer, layers_from_log
 
-HEADING = "Layers:\n"
-LAYER = re.compile(
-    r"^Name: .*?, LayerType: (?P<kind>\w+), (?P<taken>Inputs: .*?), Outputs: .*?, "
-    r"Metadata: (?P<stands_for>.*)$"
-)
+__all__ = ["coverage_from_layers", "coverage_from_log"]
+
 DEQUANTIZES = "runtime_fusion"
 FACTORS = 2
-INT8 = re.compile(r"Datatype: Int8\b")
-NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
 
 
-def coverage_from_log(lines: Iterable[str], weighted: Mapping[str, str]) -> dict[str, Any] | None:
+def coverage_from_layers(layers: Sequence[Layer], weighted: Mapping[str, str]) -> dict[str, Any]:
     """Counts the operators with weights of an engine by precision.
 
     Args:
-        lines: the verbose log of the build.
         weighted: the nodes that multiply, by name, and the kind of each ("Conv", "MatMul").
 
     Returns:
-        As `CompileResult.coverage` says; None where the log holds no list of layers.
+        As `CompileResult.coverage` says.
     """
-    listing = next((line for line in lines if line.startswith(HEADING)), None)
-    if listing is None:
-        return None
-    integer = _integer_nodes(listing)
+    integer = {
+        node
+        for layer in layers
+        if layer.kind != DEQUANTIZES and layer.taken.count("int8") >= FACTORS
+        for node in layer.nodes
+    }
     counted = {
         True: Counter(kind for name, kind in weighted.items() if name in integer),
         False: Counter(kind for name, kind in weighted.items() if name not in integer),
@@ -54,10 +48,7 @@ def coverage_from_log(lines: Iterable[str], weighted: Mapping[str, str]) -> dict
     }
 
 
-def _integer_nodes(listing: str) -> set[str]:
-    found: set[str] = set()
-    for line in listing.splitlines():
-        layer = LAYER.match(line)
-        if layer and layer["kind"] != DEQUANTIZES and len(INT8.findall(layer["taken"])) >= FACTORS:
-            found.update(NODE.findall(layer["stands_for"]))
-    return found
+def coverage_from_log(lines: Iterable[str], weighted: Mapping[str, str]) -> dict[str, Any] | None:
+    """As `coverage_from_layers`, of the verbose log of a build; None where it lists no layers."""
+    layers = layers_from_log(lines)
+    return None if layers is None else coverage_from_layers(layers, weighted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,14 +50,14 @@ def quantized(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def stand_in(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Puts a module in the place of `tensorrt`, here and in child processes."""
 
     def install(source: str) -> None:
         folder = tmp_path / "modules"
         folder.mkdir()
         (folder / "tensorrt.py").write_text(source, encoding="utf-8")
-        monkeypatch.setenv("PYTHONPATH", str(folder))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(root / "tests")]))
         monkeypatch.syspath_prepend(folder)
         assert "tensorrt" not in sys.modules
 
