@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cake_edge.errors import UsageMistake, near_names
 from exporters.artifact import ModelCard
@@ -20,8 +21,17 @@ __all__ = [
     "why_not_here",
 ]
 
+
+def _open_tensorrt(path: Path, **options: Any) -> Session:
+    # Read when it is asked for: most machines have no use for it.
+    from exporters.runtimes.trt import open_tensorrt
+
+    return open_tensorrt(path, **options)
+
+
 RUNTIMES: dict[str, Callable[..., Session]] = {
     "ort": OrtSession,
+    "tensorrt": _open_tensorrt,
 }
 
 
