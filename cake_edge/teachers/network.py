@@ -213,6 +213,7 @@ def _logits(
     """
     shares = not known and bool((answer >= 0).all() and (answer <= 1).all())
     if answer.shape[1] == 1:
+        logger.info("its one logit stands for two classes that exclude each other, no and yes")
         return TwoLogits(LogitsOfShares(network) if shares else network), "softmax"
     if not shares:
         return network, "softmax"
