@@ -223,6 +223,12 @@ class Session:
         self._wait()
         for thread in self._threads:
             thread.join(timeout=1)
+        for thread, stream in zip(
+            self._threads, (self._process.stdout, self._process.stderr), strict=True
+        ):
+            # A reader that still waits would make closing wait as well.
+            if stream is not None and not thread.is_alive():
+                stream.close()
 
     def _wait(self) -> int | None:
         """The exit code of ssh, or None where it had to be stopped."""
@@ -240,9 +246,3 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self._leave()
-        for thread, stream in zip(
-            self._threads, (self._process.stdout, self._process.stderr), strict=True
-        ):
-            # A reader that still waits would make closing wait as well.
-            if stream is not None and not thread.is_alive():
-                stream.close()
