@@ -14,8 +14,8 @@ from cake_edge.onnx_network.refusals import LARGEST_TENSOR
 
 __all__ = ["OnnxNetwork", "network_from_onnx"]
 
-LARGEST_PASS = 2**32
-"""Values that all operators together give for one image; 16 GiB in float32."""
+LARGEST_PASS = 2**34
+"""Values that all operators together give for one image; 64 GiB in float32."""
 
 
 class OnnxNetwork(OnnxGraph):

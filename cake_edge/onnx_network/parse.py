@@ -57,6 +57,7 @@ def parse(model: onnx.ModelProto, outputs: Sequence[str] | None = None) -> Parse
         TeacherError: a stored tensor or an attribute cannot be read, or a value comes from
             nowhere.
     """
+    _check_names(model.graph)
     if model.functions:
         model = _inlined(model)
     versions = _versions(model)
@@ -78,6 +79,18 @@ def parse(model: onnx.ModelProto, outputs: Sequence[str] | None = None) -> Parse
     inputs = [port.name for port in graph.input if port.name not in stored]
     _check_order(nodes, {*constants, *inputs}, wanted)
     return ParsedGraph(nodes=nodes, constants=constants, inputs=inputs, outputs=wanted)
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Protobuf hands a name that is no UTF-8 over as bytes."""
+    parts = [*graph.node, *graph.input, *graph.output, *graph.initializer]
+    names = [part.name for part in parts]
+    for node in graph.node:
+        names += [node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    strange = next((name for name in names if not isinstance(name, str)), None)
+    if strange is not None:
+        raise TeacherError(f"the ONNX model has the name {strange!r}, which is not text")
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -135,3 +135,11 @@ def test_an_attribute_that_is_a_graph_is_refused():
     node = helper.make_node("Relu", ["x"], ["y"])
     node.attribute.append(onnx.helper.make_attribute("body", inner))
     assert "'body'" in refusal(node)
+
+
+def test_a_name_that_is_not_text_is_refused():
+    model = model_of(helper.make_node("Relu", ["x"], ["y"]))
+    damaged = onnx.ModelProto()
+    damaged.ParseFromString(model.SerializeToString().replace(b"Relu", b"R\xff\xfeu"))
+    with pytest.raises(TeacherError, match="not text"):
+        OnnxGraph(damaged)

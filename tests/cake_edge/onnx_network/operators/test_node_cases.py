@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from cake_edge.onnx_network import OnnxGraph
 from cake_edge.onnx_network.operators import OPERATORS
+from cake_edge.onnx_network.parse import NEWEST_OPSET
 
 OWN = sorted(name for domain, name in OPERATORS if not domain)
 WITHOUT_CASES = {"Not", "SimplifiedLayerNormalization"}
@@ -118,6 +119,12 @@ def test_functions_spelled_out_answer_as_published(cases):
     assert len(run) > 250
 
 
+newest = pytest.mark.skipif(
+    onnx.defs.onnx_opset_version() < NEWEST_OPSET, reason="the list is of a newer onnx's cases"
+)
+
+
+@newest
 def test_no_case_is_left_out_without_need(cases):
     names = [name for name in cases if left_out(name)]
     assert [name for name in names if not fault_of(cases[name])] == []
@@ -125,6 +132,7 @@ def test_no_case_is_left_out_without_need(cases):
     assert needless == []
 
 
+@newest
 def test_no_attribute_of_a_supported_operator_is_overlooked(root):
     folder = root / "cake_edge" / "onnx_network" / "operators"
     source = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
