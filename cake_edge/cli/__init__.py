@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("cake_edge.cli.lint", "Say what a target will not take of a model, and why."),
     "evaluate": ("cake_edge.cli.evaluate", "Measure accuracy and agreement on real images."),
     "bench": ("cake_edge.cli.bench", "Measure latency."),
+    "compare": ("cake_edge.cli.compare", "Say whether new measurements are worse than old ones."),
     "report": ("cake_edge.cli.report", "Write the HTML, Markdown and JSON report of a run."),
     "device": ("cake_edge.cli.device", "Say which device this is, and what would spoil a figure."),
     "doctor": ("cake_edge.cli.doctor", "Say what is installed, and what is missing."),
