@@ -17,6 +17,8 @@ NAMES = ("logits", "logit", "output", "probabilities", "probs", "prob", "scores"
 """Of several outputs the one of the first of these names is meant."""
 LARGEST_SIDE = 2**13
 """Rows, columns or channels of an image: above any classifier's."""
+LARGEST_BATCH = 2**10
+"""Images that a file may want at a time."""
 LARGEST_INPUT = 2**25
 """Values of all images that are shown at once; as many images are probed, checked and kept."""
 
@@ -58,10 +60,11 @@ def image_port(port: ValueInfoProto, what: str) -> Port:
     shape = shape_of(port) or ()
     found = port_of(shape, what)
     sizes = [size or 1 for size in shape]
-    if max(sizes[1:]) > LARGEST_SIDE or math.prod(sizes) > LARGEST_INPUT:
+    most = (LARGEST_BATCH, *[LARGEST_SIDE] * 3)
+    if math.prod(sizes) > LARGEST_INPUT or any(a > b for a, b in zip(sizes, most, strict=True)):
         raise TeacherError(
             f"{what} takes an input of shape {[size or '?' for size in shape]}; taken for images "
-            f"are at most {LARGEST_SIDE} along a side and {LARGEST_INPUT} values at once"
+            f"are at most {list(most)}, and {LARGEST_INPUT} values in all"
         )
     return found
 
