@@ -13,6 +13,7 @@ read.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import subprocess
@@ -93,7 +94,8 @@ def saved(network: nn.Module, architecture: str, folder: Path) -> Iterator[Door]
     named = ("--arch", architecture, *PIXELS)
     torch.save({"state_dict": network.state_dict()}, folder / "network.pth")
     yield Door("pth", ("--teacher", str(folder / "network.pth"), *named))
-    save_file(network.state_dict(), folder / "network.safetensors")
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(state, folder / "network.safetensors")
     yield Door("safetensors", ("--teacher", str(folder / "network.safetensors"), *named))
     batch = torch.export.Dim("batch", min=1, max=4096)
     program = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
@@ -229,7 +231,7 @@ def main(resnet20: Path | None, out: Path, results: Path) -> None:
     runs: dict[str, Any] = {}
     for architecture in NETWORKS:
         network = network_of(architecture)
-        reference = FrozenTeacher(network, SPEC, architecture=architecture)
+        reference = FrozenTeacher(copy.deepcopy(network), SPEC, architecture=architecture)
         for door in saved(network, architecture, out / architecture):
             name = f"{architecture}, {door.name}"
             same[name] = differences(door, reference, out / architecture)

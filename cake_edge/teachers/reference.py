@@ -14,14 +14,17 @@ from cake_edge.teachers.checkpoint_file import load_file_teacher
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.factory import is_factory
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.teachers.program_file.archive import kind_of_program
 from cake_edge.teachers.subset import keep_classes
 from cake_edge.teachers.timm_name import load_timm
 from cake_edge.teachers.weights_file import SUFFIXES
 
-__all__ = ["EMBEDDED", "WAYS", "load_teacher", "package_file"]
+__all__ = ["EMBEDDED", "WAYS", "load_teacher", "package_file", "teacher_file"]
 
 EMBEDDED = {"fashion-mnist": "assets/fashion_mnist/teacher.safetensors"}
 """Teachers that come with this package, by name; the first is the default."""
+PYTORCH = tuple(suffix for suffix in SUFFIXES if suffix != ".safetensors")
+"""Endings of what torch.save, torch.jit.save and torch.export.save all may have written."""
 ENDINGS = (*SUFFIXES, ".onnx", ".pt2")
 """Endings of the files that a teacher may be in."""
 
@@ -67,6 +70,17 @@ def _load(config: TeacherConfig, seed: int) -> FrozenTeacher:
     return _from_file(path, config)
 
 
+def teacher_file(config: TeacherConfig) -> Path | None:
+    """Returns the file that a teacher comes from, or None where it comes from elsewhere."""
+    scheme, _, rest = config.reference.partition(":")
+    if scheme == "package":
+        return package_file(rest)
+    if scheme == "embedded":
+        return _embedded_file(rest)
+    path = Path(config.reference).expanduser()
+    return path if scheme not in WAYS and path.is_file() else None
+
+
 def _from_file(path: Path, config: TeacherConfig) -> FrozenTeacher:
     """The teacher in a file, whose kind its ending and, for PyTorch's, its content tell."""
     if config.random_weights:
@@ -78,7 +92,7 @@ def _from_file(path: Path, config: TeacherConfig) -> FrozenTeacher:
         from cake_edge.teachers.onnx_teacher import load_onnx_teacher
 
         return load_onnx_teacher(path, config)
-    if suffix == ".pt2":
+    if suffix == ".pt2" or (suffix in PYTORCH and kind_of_program(path) is not None):
         from cake_edge.teachers.program_teacher import load_program_teacher
 
         return load_program_teacher(path, config)
@@ -156,6 +170,10 @@ def _from_package(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
 
 
 def _from_embedded(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher:
+    return load_file_teacher(_embedded_file(rest), config)
+
+
+def _embedded_file(rest: str) -> Path:
     name = rest or next(iter(EMBEDDED))
     if name not in EMBEDDED:
         raise UsageMistake(
@@ -165,7 +183,7 @@ def _from_embedded(rest: str, config: TeacherConfig, seed: int) -> FrozenTeacher
     path = Path(__file__).parent.parent / EMBEDDED[name]
     if not path.is_file():
         raise TeacherError(f"{path} is missing; install cake-edge again")
-    return load_file_teacher(path, config)
+    return path
 
 
 WAYS: dict[str, Callable[[str, TeacherConfig, int], FrozenTeacher]] = {
