@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("cake_edge.cli.demo", "The whole job on the embedded teacher."),
     "compress": ("cake_edge.cli.compress", "The whole job from a recipe."),
+    "inspect": ("cake_edge.cli.inspect", "Say what is understood of a teacher."),
     "synthesize": ("cake_edge.cli.synthesize", "Make a pool of synthetic images from a teacher."),
     "distill": ("cake_edge.cli.distill", "Train a student on a pool."),
     "export": ("cake_edge.cli.export", "Write a checkpoint, or a teacher, as ONNX."),
@@ -24,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retarget": ("cake_edge.cli.retarget", "Turn an INT8 file into one for another target."),
     "qat": ("cake_edge.cli.qat", "Fine-tune a network for 4 bits and fewer."),
     "lint": ("cake_edge.cli.lint", "Say what a target will not take of a model, and why."),
+    "build": ("cake_edge.cli.build", "Build a TensorRT engine from an ONNX model."),
     "evaluate": ("cake_edge.cli.evaluate", "Measure accuracy and agreement on real images."),
     "bench": ("cake_edge.cli.bench", "Measure latency."),
     "compare": ("cake_edge.cli.compare", "Say whether new measurements are worse than old ones."),

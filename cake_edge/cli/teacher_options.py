@@ -152,8 +152,11 @@ SILENT: tuple[Any, ...] = (None, "name", {}, False)
 """What the options hold when nobody has given them."""
 
 
-def teacher_options(*, required: bool = True) -> Callable[[F], F]:
-    """--teacher and what goes with it, as the argument `teacher`: a TeacherConfig or None."""
+def teacher_options(*, required: bool = True, positional: bool = False) -> Callable[[F], F]:
+    """--teacher and what goes with it, as the argument `teacher`: a TeacherConfig or None.
+
+    A command about nothing but a teacher takes the reference as its one `positional` word.
+    """
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
@@ -164,6 +167,8 @@ def teacher_options(*, required: bool = True) -> Callable[[F], F]:
         decorated: Any = wrapper
         for option in reversed(TEACHER_OPTIONS):
             decorated = option(decorated)
+        if positional:
+            return cast(F, click.argument("teacher", metavar="REF")(decorated))
         option = click.option(
             "--teacher",
             required=required,
