@@ -35,6 +35,8 @@ LEAST_SAMPLES = 50
 """Below this the run was too short for its sensor: five seconds at 10 Hz."""
 LEAST_COVERED = 0.95
 """Share of the run's time that lies between two samples."""
+LEAST_SHARE = 0.001
+"""Of idle power, that an inference must add to be seen at all."""
 BATCHES = 10
 QUANTILE = 2.262
 """Of Student's t with 9 degrees of freedom, for a two-sided 95 % interval."""
@@ -239,7 +241,7 @@ def energy(
         millijoules_uncertainty=None if error is None else QUANTILE * error * per,
         millijoules_above_idle=None if idle_watts is None else (mean - idle_watts) * per,
         millijoules_above_idle_uncertainty=None if both is None else QUANTILE * both * per,
-        doubts=tuple(_doubts(trace, intervals, idle, inside, mean)),
+        doubts=tuple(_doubts(trace, intervals, idle, inside, mean - (idle_watts or 0.0), both)),
     )
 
 
@@ -295,7 +297,8 @@ def _doubts(
     intervals: Sequence[tuple[float, float]],
     idle: PowerTrace | None,
     inside: Values,
-    mean: float,
+    above_idle: float,
+    error: float | None,
 ) -> list[str]:
     said = []
     if inside.size < LEAST_SAMPLES:
@@ -308,6 +311,11 @@ def _doubts(
         said.append("readings do not span the run")
     if idle is not None and idle.watts.size < LEAST_SAMPLES:
         said.append(f"only {idle.watts.size} idle readings; {LEAST_SAMPLES} are the least")
-    if idle is not None and mean <= float(idle.watts.mean()):
-        said.append("it drew no more than when idle: something else ran before, or clocks moved")
+    if idle is not None and above_idle <= max(
+        QUANTILE * (error or 0.0), LEAST_SHARE * idle.watts.mean()
+    ):
+        said.append(
+            "it drew hardly more than when idle: something else ran before, clocks moved, or the "
+            "work is too light for this sensor"
+        )
     return said

@@ -197,7 +197,7 @@ def test_too_few_readings_are_doubted_and_have_no_interval():
         (trace_of(lambda t: 8.0, hz=5, seconds=20), (0.0, 20.0), None, "5.0 times a second"),
         (trace_of(lambda t: 8.0), (5.0, 15.0), None, "do not span the run"),
         (trace_of(lambda t: 8.0), (0.0, 9.0), trace_of(lambda t: 3.0, seconds=0.5), "idle read"),
-        (trace_of(lambda t: 8.0), (0.0, 9.0), trace_of(lambda t: 9.0), "no more than when idle"),
+        (trace_of(lambda t: 8.0), (0.0, 9.0), trace_of(lambda t: 9.0), "hardly more"),
     ],
 )  # fmt: skip
 def test_what_spoils_a_figure_is_said(trace, interval, idle, doubt):
