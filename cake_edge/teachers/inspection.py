@@ -24,7 +24,7 @@ from cake_edge.teachers.anatomy import (
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.factory import is_factory
 from cake_edge.teachers.frozen import FrozenTeacher
-from cake_edge.teachers.plausibility import Plausibility, check_preprocessing
+from cake_edge.teachers.plausibility import IMAGES, Plausibility, check_preprocessing
 from cake_edge.teachers.preprocessing import PixelsUnknown
 from cake_edge.teachers.reference import load_teacher, teacher_file
 
@@ -43,6 +43,10 @@ ADAPTERS = {
 }
 """What each adapter of `cake_edge.teachers.adapters` and `subset` does, for a person."""
 
+WORK = 2 * 10**11
+"""Multiply-adds that the check may cost in each preprocessing: some ten seconds of one core."""
+FEWEST = 32
+"""Images below which the check tells nothing."""
 UNKNOWN = "not known: give --mean and --std, or --preset"
 
 
@@ -168,7 +172,7 @@ def inspect_teacher(
         seed: of the images of the check.
         check: whether to compare preprocessings.
     """
-    path = teacher_file(config)
+    path, macs = teacher_file(config), multiply_adds(teacher)
     gradient, norms = input_gradient(teacher), norm_layers(teacher)
     spec = teacher.spec.to_dict()
     return Inspection(
@@ -178,7 +182,7 @@ def inspect_teacher(
         architecture=teacher.architecture,
         arguments=teacher.arguments,
         parameters=teacher.parameters_total,
-        macs=multiply_adds(teacher),
+        macs=macs,
         spec=spec if known else {**spec, "mean": None, "std": None},
         value_range=_value_range(teacher.spec) if known else None,
         origins=teacher.origins if known else {**teacher.origins, "mean and std": UNKNOWN},
@@ -189,8 +193,15 @@ def inspect_teacher(
         samplers=tuple(_fit(name, NEEDS[name], teacher.spec, gradient, norms) for name in SAMPLERS),
         matched=None if teacher.matched is None else tuple(teacher.matched.pairs),
         left_out=() if teacher.matched is None else tuple(teacher.matched.left_out),
-        check=check_preprocessing(teacher, known=known, seed=seed) if check else None,
+        check=check_preprocessing(teacher, known=known, images=_images(macs), seed=seed)
+        if check
+        else None,
     )
+
+
+def _images(macs: int | None) -> int:
+    """How many the check shows: fewer to a network that would take minutes."""
+    return IMAGES if macs is None else max(FEWEST, min(IMAGES, WORK // macs))
 
 
 def _kind(config: TeacherConfig, teacher: FrozenTeacher) -> str:

@@ -19,6 +19,7 @@ from cake_edge.teachers.inspection import (
     ADAPTERS,
     NEEDS,
     Inspection,
+    _images,
     inspect_reference,
     inspect_teacher,
 )
@@ -172,3 +173,10 @@ def test_what_was_matched_by_order_is_shown(tmp_path: Path, small: nn.Module) ->
     assert found.left_out == ("total_ops",)
     with pytest.raises(TeacherError, match="add --match order"):
         inspect(tmp_path / "w.pth", **SAID)
+
+
+@pytest.mark.parametrize(
+    ("macs", "images"), [(None, 128), (10**6, 128), (4 * 10**9, 50), (10**12, 32)]
+)
+def test_a_large_network_is_shown_fewer_images(macs: int | None, images: int) -> None:
+    assert _images(macs) == images
