@@ -27,6 +27,8 @@ from typing import Any
 MARK = "cake-edge-says "
 """Begins each line of the conversation: a login script may write others to stdout."""
 PACKAGES = ("numpy", "onnxruntime", "tensorrt")
+SCRATCH = ("TMPDIR", "XDG_CACHE_HOME", "CUDA_CACHE_PATH")
+"""Where programs keep what they may lose: all of it goes with the folder."""
 GRACE = 5.0
 """Seconds between asking a command to end and ending it."""
 
@@ -100,7 +102,9 @@ def take(files: Any, folder: Path) -> bool:
 def run(words: Any, seconds: float, folder: Path) -> None:
     """Runs a command in the folder until it ends, its time is up, or the connection is gone."""
     stopped: Any = []
-    environment = dict(os.environ, TMPDIR=str(folder), PYTHONDONTWRITEBYTECODE="1")
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+    for name in SCRATCH:
+        environment[name] = str(folder)
     with (folder / "stdout").open("w+b") as out:
         process = subprocess.Popen(
             [sys.executable, *words],

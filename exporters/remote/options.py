@@ -12,6 +12,9 @@ from cake_edge.errors import UsageMistake
 
 __all__ = ["BenchOptions"]
 
+OPENING_SECONDS = {"tensorrt": 3600}
+"""What opening a model may take where that is more than reading it: engines are built."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
@@ -73,5 +76,7 @@ class BenchOptions:
 
     def most_seconds(self, models: int) -> float:
         """How long measuring so many models may take before something must be wrong."""
+        opening = OPENING_SECONDS.get(self.runtime, 60)
         latency = max(60.0, 4 * self.seconds) + 30
-        return math.ceil(120 + models * (latency + self.energy_seconds + self.idle_seconds))
+        each = opening + latency + self.energy_seconds + self.idle_seconds
+        return math.ceil(120 + models * each)

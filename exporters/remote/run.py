@@ -16,6 +16,7 @@ from exporters.remote.options import BenchOptions
 from exporters.remote.runner import PROGRESS
 from exporters.remote.session import Answer, Session
 from exporters.remote.ssh import Host
+from exporters.tensorrt.manifest import manifest_path
 
 __all__ = ["probe_remote", "run_remote"]
 
@@ -62,7 +63,7 @@ def run_remote(
         _require(host, session.found, ("numpy", *PACKAGES_FOR.get(chosen.runtime, ())))
         answer = session.run(
             [RUNNER, "bench", "--json", "--options", chosen.to_json(), "--models", *names],
-            [(RUNNER, bundle()), *zip(names, models, strict=True)],
+            [(RUNNER, bundle()), *zip(names, models, strict=True), *_manifests(names, models)],
             seconds=chosen.most_seconds(len(models)),
             sent=lambda done, total: progress("sending", done, total, "bytes"),
         )
@@ -91,6 +92,14 @@ def probe_remote(host: Host, progress: Progress = silent) -> dict[str, Any]:
             [RUNNER, "probe", "--json"], [(RUNNER, bundle())], seconds=PROBE_SECONDS
         )
         return {**_result(host, answer, {}), "host": _about(host, session)}
+
+
+def _manifests(names: Sequence[str], models: Sequence[Path]) -> list[tuple[str, Path]]:
+    """What lies beside an engine and says what it was built from."""
+    beside = [
+        (manifest_path(Path(n)).name, manifest_path(m)) for n, m in zip(names, models, strict=True)
+    ]
+    return [(name, path) for name, path in beside if path.is_file()]
 
 
 def _about(host: Host, session: Session) -> dict[str, Any]:

@@ -100,8 +100,9 @@ def test_a_name_with_folders_stays_in_the_folder(start, tmp_path):
 def test_the_folder_is_private_and_holds_temporary_files(start):
     process, found = start()
     assert Path(found["folder"]).stat().st_mode & 0o077 == 0
-    tell(process, ["-c", "import tempfile; print(tempfile.gettempdir())"])
-    assert hear(process)["stdout"].strip() == found["folder"]
+    code = "import os, tempfile; print(tempfile.gettempdir(), os.environ['XDG_CACHE_HOME'])"
+    tell(process, ["-c", code])
+    assert hear(process)["stdout"].split() == [found["folder"]] * 2
 
 
 def test_an_exit_code_and_a_signal_are_told(start):

@@ -38,3 +38,7 @@ def test_more_models_and_longer_measurements_may_take_longer():
     short = BenchOptions(seconds=1).most_seconds(1)
     assert BenchOptions(seconds=1).most_seconds(3) > short
     assert BenchOptions(seconds=100).most_seconds(1) > short + 300
+
+
+def test_engines_are_given_time_to_be_built():
+    assert BenchOptions(runtime="tensorrt").most_seconds(1) > 3600

@@ -14,6 +14,7 @@ from cake_edge import errors
 from cake_edge.provenance import sha256_file
 from exporters.remote import BenchOptions, Host, probe_remote, run, run_remote
 from exporters.remote.guardian import MARK
+from exporters.tensorrt.manifest import manifest_path
 
 SHORT = BenchOptions(seconds=0.05, energy_seconds=0)
 HELLO = {"python": [3, 10, 0], "executable": "/usr/bin/python3", "machine": "aarch64",
@@ -141,3 +142,11 @@ def test_lines_of_the_other_side_go_to_progress_or_the_log(caplog):
     assert told == [("a", 1, 2, "b")]
     assert [record.getMessage() for record in caplog.records][-1] == "there: warning"
     assert len(caplog.records) == 2
+
+
+def test_what_lies_beside_an_engine_goes_with_it(tmp_path):
+    engine, model = tmp_path / "a.engine", tmp_path / "b.onnx"
+    manifest_path(engine).touch()
+    assert run._manifests(["model-0.engine", "model-1.onnx"], [engine, model]) == [
+        (manifest_path(Path("model-0.engine")).name, manifest_path(engine))
+    ]
