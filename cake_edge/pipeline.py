@@ -66,6 +66,7 @@ def run_recipe(
     out: Path,
     *,
     device: torch.device,
+    teacher: FrozenTeacher | None = None,
     threads: int = 1,
     workers: int = 1,
     data: Path | None = None,
@@ -76,6 +77,8 @@ def run_recipe(
 
     Args:
         out: a new folder, or one that the same recipe has begun.
+        device: where to compute.
+        teacher: the recipe's, on that device, where it has been loaded before.
         threads: threads of this process on a CPU, and of a model whose latency is measured; one
             is what makes equal seeds give equal bytes.
         workers: processes on a CPU. They change how long the run takes and nothing else.
@@ -93,7 +96,7 @@ def run_recipe(
             f"the evaluation data {data} is neither a folder nor a .npz file; give one of them"
         )
     torch.set_num_threads(threads)
-    teacher = load_teacher(recipe.teacher, device=device, seed=recipe.seed)
+    teacher = teacher or load_teacher(recipe.teacher, device=device, seed=recipe.seed)
     build_student(recipe.student, teacher.spec, seed=recipe.seed)  # a mistake shows before the work
     run = open_run(out, _head(recipe))
     job = _Job(recipe, run, teacher, threads, workers, command, progress)

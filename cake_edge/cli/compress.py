@@ -25,8 +25,11 @@ from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
 
 if TYPE_CHECKING:
+    import torch
+
     from cake_edge.recipe import Recipe
     from cake_edge.teachers.config import TeacherConfig
+    from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["command", "show_run"]
 
@@ -85,16 +88,15 @@ def command(
         refuse_existing(out, folder=True)
     from cake_edge.pipeline import run_recipe
 
-    plan = _plan(recipe, teacher, budget)
-    if seed is not None:
-        plan = dataclasses.replace(plan, seed=seed)
+    where = torch_device(device, threads or 1)
+    plan, loaded = _plan(recipe, teacher, budget, where, seed)
     threads = threads or plan.threads
-    where = torch_device(device, threads)
     with progress_sink() as progress:
         report = run_recipe(
             plan,
             out,
             device=where,
+            teacher=loaded,
             threads=threads,
             workers=workers,
             data=data,
@@ -104,19 +106,25 @@ def command(
     emit(report, as_json, lambda: show_run(report, out))
 
 
-def _plan(recipe: Path | None, teacher: TeacherConfig | None, budget: str | None) -> Recipe:
+def _plan(
+    recipe: Path | None,
+    teacher: TeacherConfig | None,
+    budget: str | None,
+    device: torch.device,
+    seed: int | None,
+) -> tuple[Recipe, FrozenTeacher | None]:
+    """The recipe, and the teacher where it had to be loaded to choose one."""
     from cake_edge.recipe import load_recipe, standard_recipe
-
-    if recipe is not None or teacher is None:
-        assert recipe is not None
-        return load_recipe(recipe, budget=budget, teacher=teacher)
-    import torch
-
     from cake_edge.teachers import load_teacher
 
-    # Read here for the size of its images alone; the run reads it again, on its device.
-    spec = load_teacher(teacher, device=torch.device("cpu")).spec
-    return standard_recipe(teacher, spec, budget=budget)
+    loaded = None
+    if recipe is not None:
+        plan = load_recipe(recipe, budget=budget, teacher=teacher)
+    else:
+        assert teacher is not None
+        loaded = load_teacher(teacher, device=device, seed=seed or 0)
+        plan = standard_recipe(teacher, loaded.spec, budget=budget)
+    return (plan if seed is None else dataclasses.replace(plan, seed=seed)), loaded
 
 
 def show_run(report: Mapping[str, Any], out: Path) -> None:
