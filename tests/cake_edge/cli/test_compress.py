@@ -161,7 +161,7 @@ def test_a_teacher_takes_the_place_of_the_recipes(
     )  # fmt: skip
     teacher = report["manifest"]["recipe"]["teacher"]
     assert (teacher["reference"], teacher["classes"]) == ("timm:test_resnet", ["4", "1"])
-    assert report["pool"]["classes"] == 3
+    assert report["pool"]["labels"] == ["4", "1", "other"]
 
 
 def test_without_a_recipe_and_without_a_teacher_there_is_nothing_to_do(
