@@ -1,4 +1,4 @@
-"""`cake-edge report`: draws the pages of a run anew from its report.json."""
+"""`cake-edge report`: draws the pages of a run, or of benchmarks, from their JSON."""
 
 from __future__ import annotations
 
@@ -8,30 +8,74 @@ import click
 
 from cake_edge.cli.console import emit
 from cake_edge.cli.options import examples, json_option, verbosity_options
+from cake_edge.errors import UsageMistake
 
 __all__ = ["command"]
 
 
 @click.command(
     "report",
-    epilog=examples("cake-edge report runs/demo", "cake-edge report runs/demo --json"),
+    epilog=examples(
+        "cake-edge report runs/demo",
+        "cake-edge report bench.json --out pages",
+        "cake-edge report laptop.json orin.json --out pages --json",
+    ),
 )
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "sources", metavar="DIR|BENCH.json...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for bench.md, bench.csv and bench.html; those of a run go into its own.",
+)
 @json_option
 @verbosity_options
-def command(folder: Path, as_json: bool) -> None:
-    """Draws report.md and report.html of a run from its report.json, and says where they are.
+def command(sources: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Draws the pages of a run's folder anew, or those of results of `bench --out`.
 
     Nothing is measured again. The HTML file holds its pictures and opens anywhere.
     """
+    benches = [source.suffix == ".json" for source in sources]
+    if all(benches):
+        if out is None:
+            raise UsageMistake("--out is missing: name the folder for the pages of the benchmarks")
+        emit(_bench_pages(sources, out), as_json)
+        return
+    if len(sources) > 1:
+        raise UsageMistake(
+            f"{len(sources)} sources are given, and not all are .json files: give one run's "
+            "folder, or one or several results of `bench --out`"
+        )
+    if out is not None:
+        raise UsageMistake("--out is for benchmarks: the pages of a run go into its own folder")
+    emit(_run_pages(sources[0]), as_json)
+
+
+def _run_pages(folder: Path) -> dict[str, str]:
     from exporters.report import load_report, render
     from exporters.report.story import title
 
     markdown, page = render(folder)
-    found = {
+    return {
         "title": title(load_report(folder)),
         "json": str(folder / "report.json"),
         "markdown": str(markdown),
         "html": str(page),
     }
-    emit(found, as_json)
+
+
+def _bench_pages(sources: tuple[Path, ...], out: Path) -> dict[str, str]:
+    from exporters.latency.bench_file import read_bench_file
+    from exporters.report.bench_lines import bench_lines
+    from exporters.report.bench_pages import write_bench_report
+    from exporters.report.bench_story import bench_title
+
+    files = [read_bench_file(source) for source in sources]
+    paths = write_bench_report(files, out)
+    return {
+        "title": bench_title(bench_lines(files)),
+        "markdown": str(paths["md"]),
+        "csv": str(paths["csv"]),
+        "html": str(paths["html"]),
+    }

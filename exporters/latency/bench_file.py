@@ -27,6 +27,7 @@ SCHEMA_VERSION = 1
 class _Energy(TypedDict, total=False):
     millijoules: float
     millijoules_uncertainty: float | None
+    millijoules_above_idle: float | None
     rail: str
 
 
@@ -99,6 +100,8 @@ class BenchRow:
     """Millijoules an inference, idle power included."""
     energy_uncertainty_mj: float | None
     """Half the 95 % interval of that."""
+    energy_above_idle_mj: float | None
+    """Millijoules an inference beyond what the device draws idle."""
     rail: str | None
     """Where the power was measured."""
     failure: str | None
@@ -180,6 +183,7 @@ def _row(row: Mapping[str, Any], place: str) -> BenchRow:
         agreement=row.get("agreement"),
         energy_mj=row.get("energy_mj", energy.get("millijoules")),
         energy_uncertainty_mj=energy.get("millijoules_uncertainty"),
+        energy_above_idle_mj=energy.get("millijoules_above_idle"),
         rail=row.get("rail", energy.get("rail")),
         failure=None if latency is not None else _why(row),
     )

@@ -6,7 +6,7 @@ from exporters.latency.bench_file import BenchRow
 from exporters.latency.compare import Comparison, Judged, Pair
 from exporters.latency.limits import MEASURES
 from exporters.report import words
-from exporters.report.markdown import SPECIAL
+from exporters.report.markdown_parts import text
 from exporters.report.story import Table
 
 __all__ = ["change_notes", "change_table", "change_title", "changes_to_markdown"]
@@ -85,7 +85,7 @@ def changes_to_markdown(comparison: Comparison) -> str:
     table = change_table(comparison)
     bold = [
         (*row[:-1], f"**{row[-1]}**" if row[-1] == VERDICTS["worse"] else row[-1])
-        for row in [tuple(_text(cell) for cell in row) for row in table.rows]
+        for row in [tuple(text(cell) for cell in row) for row in table.rows]
     ]
     lines = [
         f"### Benchmark: {change_title(comparison)}",
@@ -96,7 +96,7 @@ def changes_to_markdown(comparison: Comparison) -> str:
     ]
     notes = change_notes(comparison)
     if notes:
-        lines += ["", *(f"- {_text(note)}" for note in notes)]
+        lines += ["", *(f"- {text(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -152,7 +152,3 @@ def _percent(share: float) -> str:
     rounded = round(100 * share, 1)
     sign = words.MINUS if rounded < 0 else "+" if rounded > 0 else words.PLUS_MINUS
     return f"{sign}{abs(rounded):.1f} %"
-
-
-def _text(value: str) -> str:
-    return SPECIAL.sub(r"\\\1", " ".join(value.split()))

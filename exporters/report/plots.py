@@ -6,32 +6,25 @@ import math
 from collections.abc import Sequence
 
 from exporters.report import words
+from exporters.report.axes import LABEL, TICK, WIDTH, horizontal_axis, tie, vertical_axis
 from exporters.report.pareto import dominators
 from exporters.report.schema import Latency, Model, Pool, Stage
 from exporters.report.story import model_name
 from exporters.report.svg import (
     Box,
     Canvas,
-    Scale,
     linear,
     linear_ticks,
-    log_ticks,
-    logarithmic,
     place_label,
     text_width,
 )
 
 __all__ = ["class_histogram", "latency_bars", "loss_curve", "pareto", "stage_costs"]
 
-WIDTH = 480.0
-"""Narrow enough to be read on a telephone, where a picture is as wide as the page."""
-LABEL, TICK = 13.0, 12.0
 TOP1 = "top-1 (up is better)"
 NAMED_CLASSES = 20
 """Up to here every class gets a bar with its name; beyond, a column a class."""
 CURVE_POINTS = 240
-LOG_FROM = 12.0
-"""An axis whose largest value is this many times its smallest one is logarithmic."""
 
 
 def pareto(models: Sequence[Model]) -> str | None:
@@ -47,8 +40,8 @@ def pareto(models: Sequence[Model]) -> str | None:
     height = 360.0
     canvas, area = Canvas(WIDTH, height), Box(52, 14, WIDTH - 10, height - 46)
     times = [latency["p50"] for _, latency, _, _ in shown]
-    x = _horizontal(canvas, area, times, "median latency, ms (left is better)")
-    y = _vertical(canvas, area, [top1 for _, _, top1, _ in shown], "%")
+    x = horizontal_axis(canvas, area, times, "median latency, ms (left is better)")
+    y = vertical_axis(canvas, area, [top1 for _, _, top1, _ in shown], "%")
     canvas.text(area.left + 6, area.top + 12, TOP1, css="tick")
     largest = max(model["bytes"] for model, _, _, _ in shown) or 1
     bubbles = [
@@ -125,7 +118,7 @@ def loss_curve(points: Sequence[Sequence[float]]) -> str | None:
     canvas, area = Canvas(WIDTH, height), Box(58, 14, WIDTH - 16, height - 46)
     curve = _thin(points)
     values = [loss for _, loss in curve]
-    y = _vertical(canvas, area, values, "", from_zero=True)
+    y = vertical_axis(canvas, area, values, "", from_zero=True)
     last = curve[-1][0]
     ticks = linear_ticks(0, last)
     x = linear(0, max(last, 1), area.left, area.right)
@@ -185,20 +178,10 @@ def _label_bubbles(
             # The table beside the picture names every model; text on text would name none.
             continue
         taken.append(box)
-        _leader(canvas, x, y, radius, box)
+        tie(canvas, x, y, radius, box)
         anchor, at = ("end", box.right) if box.right <= x else ("start", box.left)
         canvas.text(at, box.top + 12, name, anchor=anchor)
         canvas.text(at, box.top + 27, detail, css="tick", anchor=anchor)
-
-
-def _leader(canvas: Canvas, x: float, y: float, radius: float, box: Box) -> None:
-    """Ties a label that does not touch its bubble to it."""
-    to_x = min(max(x, box.left), box.right)
-    to_y = min(max(y, box.top), box.bottom)
-    distance = math.hypot(to_x - x, to_y - y)
-    if distance > radius + 5:
-        share = radius / distance
-        canvas.line(x + share * (to_x - x), y + share * (to_y - y), to_x, to_y, "leader")
 
 
 def _bars_by_name(counts: Sequence[int], labels: Sequence[str], even: float) -> Canvas:
@@ -219,7 +202,7 @@ def _bars_by_name(counts: Sequence[int], labels: Sequence[str], even: float) -> 
 def _columns(counts: Sequence[int], labels: Sequence[str], even: float) -> Canvas:
     height = 240.0
     canvas, area = Canvas(WIDTH, height), Box(52, 14, WIDTH - 10, height - 46)
-    y = _vertical(canvas, area, [*(float(value) for value in counts), even], "", from_zero=True)
+    y = vertical_axis(canvas, area, [*(float(value) for value in counts), even], "", from_zero=True)
     width = (area.right - area.left) / len(counts)
     for index, value in enumerate(counts):
         canvas.rect(
@@ -251,38 +234,6 @@ def _even_line(canvas: Canvas, x: float, top: float, bottom: float, even: float)
         css="tick",
         anchor="middle",
     )
-
-
-def _horizontal(canvas: Canvas, area: Box, values: Sequence[float], title: str) -> Scale:
-    """Draws an axis for latencies: from zero, or logarithmic where they differ widely."""
-    low, high = min(values), max(values)
-    wide = low > 0 and high / low >= LOG_FROM
-    ticks = log_ticks(low * 0.8, high * 1.25) if wide else linear_ticks(0, high * 1.15)
-    make = logarithmic if wide else linear
-    scale = make(ticks[0], ticks[-1], area.left, area.right)
-    for tick in ticks:
-        canvas.line(scale(tick), area.top, scale(tick), area.bottom, "grid")
-        anchor = "end" if tick == ticks[-1] else "middle"
-        canvas.text(scale(tick), area.bottom + 18, f"{tick:g}", css="tick", anchor=anchor)
-    middle = (area.left + area.right) / 2
-    words_ = f"{title}, logarithmic" if wide else title
-    canvas.text(middle, area.bottom + 40, words_, css="tick", anchor="middle")
-    return scale
-
-
-def _vertical(
-    canvas: Canvas, area: Box, values: Sequence[float], unit: str, *, from_zero: bool = False
-) -> Scale:
-    low, high = min(values), max(values)
-    pad = 0.15 * ((high - low) or 1.0)
-    ticks = linear_ticks(
-        min(low, 0.0) if from_zero else low - pad, high if from_zero else high + pad
-    )
-    scale = linear(ticks[0], ticks[-1], area.bottom, area.top)
-    for tick in ticks:
-        canvas.line(area.left, scale(tick), area.right, scale(tick), "grid")
-        canvas.text(area.left - 7, scale(tick) + 4, f"{tick:,.6g}{unit}", css="tick", anchor="end")
-    return scale
 
 
 def _thin(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
