@@ -14,6 +14,7 @@ from cake_edge.teachers.checkpoint_file import load_file_teacher
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.factory import is_factory
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.teachers.program_file.archive import kind_of_program
 from cake_edge.teachers.subset import keep_classes
 from cake_edge.teachers.timm_name import load_timm
 from cake_edge.teachers.weights_file import SUFFIXES
@@ -22,6 +23,8 @@ __all__ = ["EMBEDDED", "WAYS", "load_teacher", "package_file", "teacher_file"]
 
 EMBEDDED = {"fashion-mnist": "assets/fashion_mnist/teacher.safetensors"}
 """Teachers that come with this package, by name; the first is the default."""
+PYTORCH = tuple(suffix for suffix in SUFFIXES if suffix != ".safetensors")
+"""Endings of what torch.save, torch.jit.save and torch.export.save all may have written."""
 ENDINGS = (*SUFFIXES, ".onnx", ".pt2")
 """Endings of the files that a teacher may be in."""
 
@@ -89,7 +92,7 @@ def _from_file(path: Path, config: TeacherConfig) -> FrozenTeacher:
         from cake_edge.teachers.onnx_teacher import load_onnx_teacher
 
         return load_onnx_teacher(path, config)
-    if suffix == ".pt2":
+    if suffix == ".pt2" or (suffix in PYTORCH and kind_of_program(path) is not None):
         from cake_edge.teachers.program_teacher import load_program_teacher
 
         return load_program_teacher(path, config)
