@@ -188,7 +188,10 @@ def _show_check(check: Plausibility) -> None:
     ]
     for line in table(("", "information", "confidence", "classes"), rows).splitlines():
         click.echo(f"  {line}")
-    click.echo("  Scores that are near one another say nothing, and none sees the colour order.")
+    if check.telling:
+        click.echo("  Scores that are near one another say nothing; none sees the colour order.")
+    else:
+        click.echo("  It has too few classes for these scores to say anything.")
     if check.warning is not None:
         click.echo(f"  WARNING: {check.warning}")
 

@@ -8,9 +8,10 @@ make logits large as well, and with them any answer sure, so the logits of each 
 brought to one spread: the score sees which classes are preferred, not how loudly.
 
 It finds gross faults, such as pixels of 0 to 255 where 0 to 1 are meant. Preprocessings that are
-alike, such as imagenet and inception, it cannot tell apart, and the order of the colours it cannot
-see at all: the images are drawn alike in all channels. benchmarks/preprocessing_check.py measures
-how it fares.
+alike, such as imagenet and inception, it cannot tell apart; of a classifier of two or three classes
+it can say nothing, as one that tells tables with lines from tables without finds neither in these
+images; and the order of the colours it cannot see at all: the images are drawn alike in all
+channels. benchmarks/preprocessing_check.py measures how it fares.
 """
 
 from __future__ import annotations
@@ -29,16 +30,18 @@ from cake_edge.spec import ImageSpec
 from cake_edge.teachers.config import PRESETS
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["IMAGES", "Plausibility", "Row", "check_preprocessing"]
+__all__ = ["IMAGES", "RATIO", "Plausibility", "Row", "check_preprocessing"]
 
 IMAGES = 128
 """Images that are shown in every preprocessing."""
 BATCH = 32
 SPREAD = 2.0
 """Standard deviation to which the logits of an image are brought."""
-RATIO = 1.35
-"""A score this many times higher is a warning: above all that were measured between a right
-preprocessing and another, below most of those between a right one and a gross fault."""
+RATIO = 1.3
+"""A score this many times higher is a warning: more than was measured between a right preprocessing
+and any other, less than between a right one and pixels of 0 to 255."""
+FEWEST_CLASSES = 4
+"""Of fewer classes made-up images may all belong to one: then the score means nothing."""
 NOTHING = 0.01
 """Information below which answers hardly depend on the image, in nats."""
 
@@ -71,6 +74,8 @@ class Plausibility:
     """One a preprocessing."""
     warning: str | None
     """What speaks against the stated one."""
+    telling: bool
+    """Whether there are classes enough for the scores to mean anything."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -100,7 +105,12 @@ def check_preprocessing(
         rows.append(_row(teacher, drawn, mean, std, name, stated))
     # Of equals the stated one stands first.
     rows.sort(key=lambda row: (-row.score, not row.stated))
-    return Plausibility(images=images, rows=tuple(rows), warning=_warning(rows))
+    return Plausibility(
+        images=images,
+        rows=tuple(rows),
+        warning=_warning(rows, spec.classes),
+        telling=spec.classes >= FEWEST_CLASSES,
+    )
 
 
 def _candidates(
@@ -167,9 +177,11 @@ def _entropy(probabilities: torch.Tensor) -> torch.Tensor:
     return -torch.xlogy(probabilities, probabilities).sum(-1)
 
 
-def _warning(rows: list[Row]) -> str | None:
+def _warning(rows: list[Row], classes: int) -> str | None:
     best = rows[0]
     used = next((row for row in rows if row.stated), best)
+    if classes < FEWEST_CLASSES:
+        return None
     if best.score > max(RATIO * used.score, NOTHING):
         return (
             f"it tells images apart better when they are prepared as {best.name} "

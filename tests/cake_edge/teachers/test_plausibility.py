@@ -13,6 +13,7 @@ from cake_edge.spec import ImageSpec
 from cake_edge.teachers import PRESETS, TeacherConfig, load_teacher
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.teachers.plausibility import Plausibility, _information, check_preprocessing
+from cake_edge.teachers.subset import keep_classes
 
 Make = Callable[..., FrozenTeacher]
 
@@ -122,3 +123,13 @@ def test_labels_that_do_not_exclude_each_other_are_judged_one_by_one(make_teache
     found = check_preprocessing(make_teacher("plain", spec=spec), images=32)
     assert all(row.score >= 0 for row in found.rows)
     assert of(found, "inception").stated
+
+
+@pytest.mark.parametrize(("classes", "telling"), [(3, False), (4, True)])
+def test_of_few_classes_nothing_is_concluded(
+    trained: FrozenTeacher, classes: int, telling: bool
+) -> None:
+    few = keep_classes(trained, [str(index) for index in (0, 8, 9, 5)[:classes]], other=False)
+    found = check_preprocessing(told(few, mean=(0.0,), std=(1 / 255,)), images=32)
+    assert found.telling is telling
+    assert (found.warning is not None) is telling
