@@ -95,7 +95,9 @@ def build(
             done.messages = clean_log(log.said("ERROR"))
         else:
             done.timing_cache = bytes(cache.serialize()) if cache is not None else None
-            layers = _layers(library, log, done.engine, inspect=inspect)
+            layers = _inspected(library, log, done, config) if inspect else None
+            if layers is None:
+                layers = layers_from_log(log.said("VERBOSE"))
             if layers is not None:
                 done.layers = summarise_layers(layers)
                 done.coverage = coverage_from_layers(layers, _weighted(network))
@@ -188,11 +190,23 @@ def _begin_timing(library: Any, settings: Any, stored: bytes | None) -> Any:
     return cache
 
 
-def _layers(library: Any, log: Any, engine: Any, *, inspect: bool) -> tuple[Layer, ...] | None:
-    opened = library.Runtime(log).deserialize_cuda_engine(engine) if inspect else None
+def _inspected(
+    library: Any, log: Any, done: Built, config: EngineConfig
+) -> tuple[Layer, ...] | None:
+    """The layers as the engine itself tells them; None where it does not open."""
+    runtime = versions.start_runtime(
+        library, log, version_compatible=config.version_compatible, dla_core=config.dla_core
+    )
+    opened = runtime.deserialize_cuda_engine(done.engine)
     if opened is None:
-        return layers_from_log(log.said("VERBOSE"))
+        return None
     inspector = opened.create_engine_inspector()
+    context = opened.create_execution_context() if done.profile else None
+    if context is not None:
+        # Up to 10 an engine with open axes tells no types but for a shape that is set.
+        for name, (_, usual, _) in done.profile.items():
+            context.set_input_shape(name, usual)
+        inspector.execution_context = context
     text = inspector.get_engine_information(library.LayerInformationFormat.JSON)
     return layers_from_inspector(text)
 

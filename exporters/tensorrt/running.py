@@ -73,14 +73,13 @@ class RunningEngine:
         self._ports = [self.input, self.output]
 
     def _start(self, manifest: Manifest | None) -> Any:
-        runtime = self._library.Runtime(self._log)
         config = {} if manifest is None else manifest.config
-        if config.get("version_compatible"):
-            # Such an engine carries the code that runs it; without this it is refused.
-            runtime.engine_host_code_allowed = True
-        if config.get("dla_core") is not None:
-            runtime.DLA_core = config["dla_core"]
-        return runtime
+        return versions.start_runtime(
+            self._library,
+            self._log,
+            version_compatible=config.get("version_compatible", False),
+            dla_core=config.get("dla_core"),
+        )
 
     def _opened(self, call: str, owner: Any, *arguments: Any) -> Any:
         # No exception, but None: and the reason in the log.

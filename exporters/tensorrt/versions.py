@@ -19,13 +19,14 @@ from cake_edge.errors import UsageMistake
 __all__ = [
     "aim_at",
     "allow_types",
+    "builds_for_named_target",
     "choose_hardware_compatibility",
-    "choose_optimisation_level",
     "compute_target",
     "device_memory_bytes",
     "dotted",
     "keeps_timing_cache",
     "network_flags",
+    "start_runtime",
     "strongly_typed",
     "use_dla",
 ]
@@ -87,11 +88,6 @@ def allow_types(library: Any, config: Any, network: Any, *, fp16: bool) -> list[
 
 def _gives(layer: Any, kind: Any) -> bool:
     return any(layer.get_output(index).dtype == kind for index in range(layer.num_outputs))
-
-
-def choose_optimisation_level(config: Any, level: int) -> None:
-    """0 to 5; known since 8.6."""
-    config.builder_optimization_level = level
 
 
 def choose_hardware_compatibility(library: Any, config: Any, wanted: str) -> None:
@@ -179,6 +175,19 @@ def aim_at(config: Any, target: Any) -> None:
 def dotted(number: int) -> str:
     """A compute capability as NVIDIA writes it: 86 is "8.6"."""
     return f"{number // 10}.{number % 10}"
+
+
+def start_runtime(
+    library: Any, log: Any, *, version_compatible: bool = False, dla_core: int | None = None
+) -> Any:
+    """What opens engines that were built with those settings."""
+    runtime = library.Runtime(log)
+    if version_compatible:
+        # Such an engine carries the code that runs it; without this it is refused.
+        runtime.engine_host_code_allowed = True
+    if dla_core is not None:
+        runtime.DLA_core = dla_core
+    return runtime
 
 
 def device_memory_bytes(engine: Any) -> int:

@@ -400,19 +400,23 @@ class _Makers:
         """Engines of up to 10 and of 11 tell the same in other words."""
         new = self.always_strong
 
-        def tensor(half: bool) -> dict[str, Any]:
+        def tensor(half: bool, known: bool) -> dict[str, Any]:
             if new:
                 return {"Format": "LINEAR", "DataType": "FP16" if half else "FP32"}
+            if not known:
+                return {"Format/Datatype": "N/A due to dynamic shapes"}
             return {"Format/Datatype": f"Row major linear {'FP16' if half else 'FP32'} format"}
 
         def information(self: Any, form: Any) -> str:
             assert form.name == "JSON"
+            context = self.__dict__.get("execution_context")
+            known = -1 not in self._plan["shape"] or (context is not None and context._shape)
             layers = [
                 {
                     "Name": name,
                     "LayerType": "CaskConvolution" if kind == "CONVOLUTION" else "Reformat",
-                    "Inputs": [{"Name": "a", **tensor(half)}],
-                    "Outputs": [{"Name": "b", **tensor(half)}],
+                    "Inputs": [{"Name": "a", **tensor(half, known)}],
+                    "Outputs": [{"Name": "b", **tensor(half, known)}],
                     "Metadata": f"[ONNX Layer: {name}]",
                 }
                 for name, kind, half in self._plan["layers"]

@@ -103,6 +103,8 @@ def test_settings_reach_the_builder(version: str, plain: Path) -> None:
     assert found["pools"] == {"WORKSPACE": 2**20}
     assert found["level"] == 5
     assert found["flags"] == ["VERSION_COMPATIBLE"]
+    assert done.layers is not None
+    assert done.layers["precisions"] == {"fp32": 1}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
