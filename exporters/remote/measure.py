@@ -11,6 +11,7 @@ from typing import Any
 from cake_edge import provenance
 from cake_edge.errors import ArtifactError
 from cake_edge.progress import Progress, silent
+from exporters.artifact import ModelCard
 from exporters.devices import Rails, advice, changes, describe_device, find_rails
 from exporters.latency.harness import (
     Images,
@@ -21,6 +22,7 @@ from exporters.latency.harness import (
     random_images,
 )
 from exporters.latency.power import Energy, energy, sample_power
+from exporters.quantize import TARGETS
 from exporters.remote.options import BenchOptions
 from exporters.runtimes import Session, open_session, why_not_here
 
@@ -76,7 +78,7 @@ def bench_rows(
     )
     with ExitStack() as stack:
         sessions = [stack.enter_context(_open(path, options)) for path in models]
-        foreign = [why_not_here(session.card) for session in sessions]
+        foreign = [_foreign(session.card, options.runtime) for session in sessions]
         timed = [i for i, why in enumerate(foreign) if why is None or options.force]
         if not timed:
             raise ArtifactError(
@@ -105,6 +107,14 @@ def _open(path: Path, options: BenchOptions) -> Session:
     return open_session(
         path, runtime=options.runtime, threads=options.threads, fixed_batch=options.batch
     )
+
+
+def _foreign(card: ModelCard | None, runtime: str) -> str | None:
+    """Why a file is not for this machine and runtime; None where it is."""
+    target = TARGETS.get(card.target) if card is not None else None
+    if card is not None and target is not None and target.runtime != runtime:
+        return f"made for {card.target}, which is not what {runtime} runs"
+    return why_not_here(card) if runtime == "ort" else None
 
 
 def _about(path: Path, session: Session) -> dict[str, Any]:

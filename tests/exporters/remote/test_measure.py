@@ -15,7 +15,7 @@ from cake_edge.provenance import sha256_file
 from exporters.artifact import attach_card
 from exporters.devices import find_rails
 from exporters.remote import BenchOptions
-from exporters.remote.measure import bench_rows, measure_here
+from exporters.remote.measure import _foreign, bench_rows, measure_here
 
 SHORT = BenchOptions(seconds=0.05, energy_seconds=0.3, idle_seconds=0.1, power_hz=200)
 
@@ -105,3 +105,24 @@ def test_a_whole_measurement_is_plain_values_with_the_device_before_and_after(fl
     assert found["options"] == SHORT.to_dict()
     assert found["environment"]["threads"] == 1
     assert "latency" in told
+
+
+@pytest.mark.parametrize(
+    ("target", "runtime", "foreign"),
+    [
+        ("any", "ort", False),
+        ("any", "tensorrt", False),
+        ("tensorrt", "tensorrt", False),
+        ("tensorrt-fp16", "tensorrt", False),
+        ("ort-arm", "tensorrt", True),
+        ("tensorrt", "ort", True),
+    ],
+)
+def test_a_file_is_for_the_runtime_that_its_target_names(card, target, runtime, foreign):
+    said = _foreign(replace(card, target=target), runtime)
+    assert (said is not None) is foreign
+
+
+def test_a_file_that_says_nothing_of_itself_is_for_every_runtime():
+    assert _foreign(None, "ort") is None
+    assert _foreign(None, "tensorrt") is None
