@@ -112,7 +112,7 @@ def _missed(found: Plausibility, true: str) -> list[str]:
 
 
 def summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Places of the true preprocessing, and both kinds of mistakes at every ratio between scores."""
+    """Places of the true preprocessing, and both kinds of mistakes at every ratio of scores."""
     every = [(teacher["true"], run) for teacher in found.values() for run in teacher["runs"]]
     runs = [(true, run) for true, run in every if run["telling"]]
     result: dict[str, Any] = {

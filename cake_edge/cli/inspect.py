@@ -29,7 +29,7 @@ SHOWN = 3
 """Class names and renamed tensors that are shown, beside the last."""
 FEW = 0.5
 """Share of the input below which too little of it has a gradient."""
-WIDTH = 15
+WIDTH = 20
 """Columns that the names of values take."""
 
 Rows = list[tuple[str, str]]

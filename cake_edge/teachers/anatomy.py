@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cake_edge.losses.head import head_of
 from cake_edge.priors import structured
 from cake_edge.seeding import generator
-from cake_edge.teachers.adapters import fixed_batch
+from cake_edge.teachers.adapters import fixed_batch, innermost
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["Gradient", "Norm", "input_gradient", "multiply_adds", "norm_layers"]
@@ -32,9 +32,15 @@ OPERATORS = {
     "batch_norm": "BatchNorm",
     "layer_norm": "LayerNorm",
     "group_norm": "GroupNorm",
+    "instance_norm": "InstanceNorm",
     "rms_norm": "RMSNorm",
+    "BatchNormalization": "BatchNorm",
+    "LayerNormalization": "LayerNorm",
+    "GroupNormalization": "GroupNorm",
+    "InstanceNormalization": "InstanceNorm",
+    "RMSNormalization": "RMSNorm",
 }
-"""What parts of torch's names of operators compute, for networks that have no layers."""
+"""What parts of torch's and of ONNX's names of operators compute, for networks without layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +86,13 @@ def multiply_adds(teacher: FrozenTeacher) -> int | None:
 def norm_layers(teacher: FrozenTeacher) -> tuple[Norm, ...]:
     """Returns the normalisation layers by kind, the most frequent first.
 
-    A network out of a graph has no layers; what its operators compute is counted in their place.
+    A network out of a graph has no layers; its operators are counted in their place.
     """
     kinds: Counter[tuple[str, bool]] = Counter(
         (type(layer).__name__, _has_statistics(layer)) for layer in _layers(teacher)
     )
     if not kinds:
-        kinds = _computed(teacher)
+        kinds = _by_operator(teacher)
     return tuple(
         Norm(kind=kind, count=count, running_statistics=kept)
         for (kind, kept), count in kinds.most_common()
@@ -122,19 +128,27 @@ class _Census(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def _computed(teacher: FrozenTeacher) -> Counter[tuple[str, bool]]:
+def _by_operator(teacher: FrozenTeacher) -> Counter[tuple[str, bool]]:
+    names = getattr(innermost(teacher.network), "operators", None)
+    if not isinstance(names, Counter):
+        names = _computed(teacher)
+    kinds: Counter[tuple[str, bool]] = Counter()
+    for name, count in names.items():
+        for part, kind in OPERATORS.items():
+            if part in str(name):
+                kinds[kind, kind == "BatchNorm"] += count
+    return kinds
+
+
+def _computed(teacher: FrozenTeacher) -> Counter[str]:
     batch = fixed_batch(teacher.network) or 1
     images = torch.zeros((batch, *teacher.spec.input_size), device=teacher.device)
+    census = _Census()
     with torch.no_grad():
         teacher(images)
-        with _Census() as census:
+        with census:
             teacher(images)
-    kinds: Counter[tuple[str, bool]] = Counter()
-    for name, count in census.names.items():
-        for part, kind in OPERATORS.items():
-            if part in name:
-                kinds[kind, part == "batch_norm"] += count
-    return kinds
+    return census.names
 
 
 def input_gradient(teacher: FrozenTeacher) -> Gradient:

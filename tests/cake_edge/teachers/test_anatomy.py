@@ -123,7 +123,8 @@ def test_every_door_shows_the_same_work(
 def test_a_network_out_of_a_graph_shows_what_its_operators_compute(
     network: nn.Module, tmp_path: Path
 ) -> None:
-    config = TeacherConfig(reference=str(by_export(network, tmp_path)), **SAID)
+    path = by_export(network, tmp_path)
+    config = TeacherConfig(reference=str(path), **SAID)
     (norm,) = norm_layers(load_teacher(config, device=torch.device("cpu")))
     assert (norm.kind, norm.running_statistics) == ("BatchNorm", True)
     assert norm.count == sum(isinstance(m, nn.BatchNorm2d) for m in network.modules())
@@ -156,3 +157,13 @@ def test_a_network_that_looks_at_a_part_is_seen_by_its_share() -> None:
             return images[:, :, :8, :8].mean((2, 3)).repeat(1, 2)[:, :5]
 
     assert input_gradient(teacher_of(Corner())).share == pytest.approx(1 / 16, abs=0.001)
+
+
+def test_an_onnx_graph_shows_the_normalisation_that_is_left_in_it(tmp_path: Path) -> None:
+    kept = Layers(nn.ReLU(), nn.BatchNorm2d(4)).eval()
+    config = TeacherConfig(reference=str(by_onnx(kept, tmp_path)), **SAID)
+    (norm,) = norm_layers(load_teacher(config, device=torch.device("cpu")))
+    assert (norm.kind, norm.count, norm.running_statistics) == ("BatchNorm", 1, True)
+    folded = Layers(nn.BatchNorm2d(4)).eval()
+    config = TeacherConfig(reference=str(by_onnx(folded, tmp_path)), **SAID)
+    assert norm_layers(load_teacher(config, device=torch.device("cpu"))) == ()
