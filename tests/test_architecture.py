@@ -26,7 +26,10 @@ SHARED = {
     f"cake_edge.{name}"
     for name in ("errors", "spec", "provenance", "checkpoint", "progress", "onnx_file")
 }
-DEVICE_SIDE = ("exporters/runtimes/", "exporters/latency/", "exporters/report/")
+DEVICE_SIDE = tuple(
+    f"exporters/{room}/"
+    for room in ("runtimes", "latency", "report", "tensorrt", "trtexec", "devices", "remote")
+)
 HOST_ONLY = ("torch", "timm", "onnx", "onnxscript", "safetensors.torch", "torchvision")
 
 DATA_MODULES = ("torchvision", "datasets", "tensorflow_datasets", "cake_edge.evaluate")
