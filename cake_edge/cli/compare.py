@@ -62,9 +62,10 @@ def command(
     """Compares two results of `bench --out`, model by model, and fails on a regression.
 
     A latency is worse when its change exceeds the limit and the 95 % interval of the change, from
-    resampled rounds, lies beyond zero; and, where other work disturbed the machine, when the
-    fastest tenth of calls got slower by as much. Models are matched by path, else by file name,
-    else by role, precision and target. Sizes and accuracies are also taken from a report.json.
+    resampled rounds, lies beyond zero. Where other work disturbed the machine, that is asked of the
+    fastest tenth of calls, which such work spares; where it does not, the limit is too noisy to
+    judge. Models are matched by path, else by file name, else by role, precision and target. Sizes
+    and accuracies are also taken from a report.json.
 
     Exit codes: 0 no regression, 1 a regression, 2 cannot compare.
     """

@@ -4,19 +4,18 @@ A measure is worse if
 
 1. its estimate got worse by more than its limit, and
 2. the 95 % interval of the change lies beyond zero. Each side is resampled in blocks of
-   neighbouring rounds (`exporters.latency.bootstrap`), the two sides independently. And
-3. where the machine was not the model's alone during one of the two measurements
-   (`likeness.disturbance`), the fastest tenth of calls got slower by more than the limit too, its
-   interval beyond zero; and in both measurements the median call is at most a tenth slower than
-   the fastest tenth, so that there are calls which nothing disturbed.
+   neighbouring rounds (`exporters.latency.bootstrap`), the two sides independently.
 
-A machine that others use needs the third. The bootstrap sees how one run varied, but not that
-another process ran all through the other run. Other work delays many calls and spares the fastest;
-a slower model is slower in every call. Where the median itself is far above the fastest tenth, no
-call is known to have been alone, and nothing is proven either way.
+Where the machine was not the model's alone during one of the two measurements
+(`likeness.disturbance`), both conditions are put to the fastest tenth of calls instead. The
+bootstrap sees how one run varied, but not that another process ran all through the other run. Other
+work delays many calls and spares the fastest; a slower model is slower in every call. If even the
+fastest tenth was not left alone, which is seen by its lying more than 3 % above the fastest
+hundredth, nothing is proven either way.
 
-A change beyond its limit that is not proven is called noisy. Sizes and accuracies have no samples:
-they fail by the first condition alone; an energy by the first two, with its sensor's interval.
+What is beyond its limit and not proven so, or cannot be told, is called noisy. Sizes and accuracies
+have no samples: they fail by the first condition alone; an energy by both, with its sensor's
+interval.
 """
 
 from __future__ import annotations
@@ -33,11 +32,15 @@ from exporters.latency.statistics import Interval, Samples
 
 __all__ = ["Change", "Resampled", "compare_samples", "judge", "resample", "worsening"]
 
-FASTEST = 10.0
-"""The percentile of calls that other work spares."""
-SHARES = (FASTEST, *(m.percentile for m in MEASURES.values() if m.percentile is not None))
-STEADY = 0.1
-"""A median this share above the fastest tenth leaves no calls that were alone."""
+FASTEST, HUNDREDTH = 10.0, 1.0
+"""Percentiles of calls that other work spares."""
+SHARES = (
+    HUNDREDTH,
+    FASTEST,
+    *(m.percentile for m in MEASURES.values() if m.percentile is not None),
+)
+STEADY = 0.03
+"""A fastest tenth this share above the fastest hundredth was not left alone."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 LEAST = 1e-9
@@ -105,10 +108,9 @@ def judge(base: Resampled, new: Resampled, limit: Limit, *, disturbed: str | Non
     allowed = limit.amount / 100 if limit.relative else limit.amount / before
     interval = _change(base, new, share)
     verdict, why = _decide(interval, allowed)
-    if disturbed is not None and verdict in ("worse", "better"):
-        doubt = _doubt(base, new, allowed, verdict)
-        if doubt is not None:
-            verdict, why = "noisy", f"{disturbed}, and {doubt}"
+    if disturbed is not None:
+        verdict, why = _by_fastest(base, new, allowed, verdict)
+        why = f"{disturbed}; {why}"
     return Change(base=before, new=after, interval=interval, verdict=verdict, why=why)
 
 
@@ -163,12 +165,14 @@ def _decide(change: Interval, allowed: float) -> tuple[str, str]:
     return "ok", "within its limit"
 
 
-def _doubt(base: Resampled, new: Resampled, allowed: float, verdict: str) -> str | None:
-    """Why a verdict is not proven where the machine was disturbed, or None where it is."""
+def _by_fastest(base: Resampled, new: Resampled, allowed: float, verdict: str) -> tuple[str, str]:
+    """The verdict where the machine was disturbed; `verdict` is what the measure says itself."""
     for side in (base, new):
-        if side.estimates[50.0] > (1 + STEADY) * side.estimates[FASTEST]:
-            return "no calls are known to have been left alone"
-    fastest = _change(base, new, FASTEST)
-    if _decide(fastest, allowed)[0] == verdict:
-        return None
-    return f"the fastest tenth of calls changed by {100 * fastest.estimate:+.1f} % only"
+        if side.estimates[FASTEST] > (1 + STEADY) * side.estimates[HUNDREDTH]:
+            return "noisy", "not even the fastest tenth of calls was left alone"
+    change = _change(base, new, FASTEST)
+    fastest, why = _decide(change, allowed)
+    said = f"the fastest tenth of calls changed by {100 * change.estimate:+.1f} %"
+    if fastest == "ok" and verdict == "worse":
+        return "noisy", f"{said} only"
+    return fastest, f"{said}: {why}"

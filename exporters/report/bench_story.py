@@ -74,7 +74,7 @@ def bench_table(lines: Sequence[Line]) -> Table:
     ]
     headers = (
         *("Model", "Machine", "Network", "Parameters", "Size", "Top-1", "Agreement"),
-        *("Latency p50", "Speed-up", "Energy", "above idle", "Rail", "Remark"),
+        *("Latency p50", "Speed-up", "Energy", "Above idle", "Rail", "Remark"),
     )
     return Table(headers=headers, rows=tuple(rows)).without_empty()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from reference.bench_results import bench_result, bench_row, calls, save
 
 from cake_edge.provenance import environment
 from exporters.report import build_report, write_report
@@ -65,3 +66,41 @@ def test_a_folder_without_a_report_is_one_sentence(
     result = run("report", tmp_path / "nothing")
     assert result.exit_code == 1
     assert "holds no report.json" in result.stderr
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    return save(tmp_path / "bench.json", bench_result(bench_row(calls(1.0))))
+
+
+def test_results_of_bench_become_three_pages(
+    run_json: Callable[..., dict[str, Any]], bench: Path, tmp_path: Path
+) -> None:
+    found = run_json("report", bench, bench, "--out", tmp_path / "pages")
+    assert found["title"] == "2 models measured"
+    for name, file in (("markdown", "md"), ("csv", "csv"), ("html", "html")):
+        assert found[name] == str(tmp_path / "pages" / f"bench.{file}")
+        assert Path(found[name]).is_file()
+
+
+def test_sources_and_out_must_fit(
+    run: Callable[..., Result], bench: Path, folder: Path, tmp_path: Path
+) -> None:
+    for words, said in (
+        ((bench,), "--out is missing"),
+        ((bench, folder, "--out", tmp_path / "x"), "not all are .json files"),
+        ((folder, "--out", tmp_path / "x"), "--out is for benchmarks"),
+        ((), "Missing argument"),
+    ):
+        result = run("report", *words)
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_damaged_result_leaves_no_page(run: Callable[..., Result], tmp_path: Path) -> None:
+    damaged = save(tmp_path / "damaged.json", {"schema_version": 1, "models": [{}]})
+    result = run("report", damaged, "--out", tmp_path / "x")
+    assert result.exit_code == 1
+    assert "damaged.json is damaged" in result.stderr
+    assert not (tmp_path / "x").exists()
