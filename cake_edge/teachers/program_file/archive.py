@@ -6,6 +6,7 @@ import io
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -17,10 +18,10 @@ __all__ = ["OLD_PROGRAM", "Archive", "kind_of_program"]
 MOST_MEMBERS = 100_000
 """Members of an archive: the largest classifiers have some thousands."""
 
-MOST_TEXT = 128 << 20
+MOST_TEXT = 64 << 20
 """Bytes of a member that is parsed as text, JSON or pickle."""
 
-MOST_SOURCE = 16 << 20
+MOST_SOURCE = 6 << 20
 """Bytes of all sources together, which may be compressed."""
 
 SOURCE = (".py", ".debug_pkl")
@@ -157,7 +158,7 @@ class Archive:
             names = [name.partition("/")[2] for name in names]
         members = dict(zip(names, infos, strict=True))
         if len(members) != len(infos):
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(names).most_common(1)[0][0]
             self._refuse(f"holds {twice!r} more than once")
         return members
 

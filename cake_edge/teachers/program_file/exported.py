@@ -171,19 +171,14 @@ def _read(archive: Archive) -> ExportedNetwork:
                 f"its program takes the weight {name[:60]!r}, which it does not hold"
             )
         weights[name] = found[name]
-    counters = {n for n, w in sources.items() if _is_counter(weights[w].tensor)}
     return ExportedNetwork(
         list(weights.values()),
         _shape(graph, image),
         bound=sources,
-        steps=read_steps(graph, {image, *sources}, answer, counters),
+        steps=read_steps(graph, {image, *sources}, answer),
         image=image,
         answer=answer,
     )
-
-
-def _is_counter(tensor: torch.Tensor) -> bool:
-    return tensor.dim() == 0 and not tensor.is_floating_point()
 
 
 def _program_member(archive: Archive) -> str:

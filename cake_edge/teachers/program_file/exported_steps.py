@@ -80,17 +80,13 @@ class Step:
     """Names that no later step uses."""
 
 
-def read_steps(
-    graph: dict[str, Any], known: set[str], wanted: str, counters: set[str]
-) -> tuple[Step, ...]:
+def read_steps(graph: dict[str, Any], known: set[str], wanted: str) -> tuple[Step, ...]:
     """Returns the steps of a graph up to the value `wanted`.
 
     Args:
         graph: schema.Graph.
         known: the names of its inputs.
         wanted: the name of its result.
-        counters: inputs that count training steps; a program in training mode adds to them in
-            place, which here gives a new value that nobody uses.
 
     Raises:
         TeacherError: a step calls what a program may not call, or is not of that form.
@@ -104,9 +100,6 @@ def read_steps(
         step = _read_node(node)
         if step is None:
             continue
-        first = step.args[0] if step.args else None
-        if step.name == "add_" and isinstance(first, Reference) and first.name in counters:
-            step = replace(step, name="add")
         missing = next((n for n in _names((step.args, step.kwargs)) if n not in known), None)
         if missing is not None:
             raise _damaged(f"its step {step.name} uses {missing[:60]!r}, which none before makes")

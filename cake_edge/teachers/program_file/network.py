@@ -12,7 +12,12 @@ import torch
 from torch import nn
 
 from cake_edge.errors import TeacherError
-from cake_edge.teachers.program_file.operators import at_inference, is_in_place, operator
+from cake_edge.teachers.program_file.operators import (
+    FACTORIES,
+    at_inference,
+    is_in_place,
+    operator,
+)
 from cake_edge.teachers.program_file.rehearsal import bounded, shapes_of
 from cake_edge.teachers.program_file.tensors import NARROW, Weight
 
@@ -29,6 +34,7 @@ class Run:
         self.device = device
         self.in_training = False
         """Whether an operator was told that it is in training, and was not heard."""
+        self._counters = {id(t) for t in tensors.values() if _is_counter(t)}
         self._fixed: set[int] = set()
         if device.type == "meta":
             self._fixed = {_storage(tensor) for tensor in tensors.values()}
@@ -41,6 +47,8 @@ class Run:
         Raises:
             TeacherError: the program may not call it, or not so.
         """
+        if args and id(args[0]) in self._counters and is_in_place(name):
+            name = name.removesuffix("_")  # counts training steps; here the count stays
         chosen = operator(name, overload)
         if "generator" in kwargs or "out" in kwargs:
             raise TeacherError(
@@ -51,6 +59,8 @@ class Run:
         self.in_training |= trained
         args = [self.device if isinstance(a, torch.device) else a for a in args]
         kwargs = {k: self.device if isinstance(v, torch.device) else v for k, v in kwargs.items()}
+        if name in FACTORIES and kwargs.get("device") is None:
+            kwargs["device"] = self.device
         if is_in_place(name) and self._fixed:
             self._refuse_to_change(name, args)
         try:
@@ -102,10 +112,10 @@ class ProgramNetwork(nn.Module):
 
     def _keep(self, weight: Weight) -> None:
         key = base = re.sub(r"\W", "_", weight.name) or "weight"
-        number = 1
+        number = len(self._keys)
         while hasattr(self.weights, key):
-            number += 1
             key = f"{base}_{number}"
+            number += 1
         self._keys[weight.name] = key
         if weight.trained and weight.tensor.is_floating_point():
             parameter = nn.Parameter(weight.tensor, requires_grad=False)
@@ -176,6 +186,10 @@ class ProgramNetwork(nn.Module):
                 "with one tensor of logits, so export a wrapper that returns those alone"
             )
         return answer
+
+
+def _is_counter(tensor: torch.Tensor) -> bool:
+    return tensor.dim() == 0 and not tensor.is_floating_point()
 
 
 def _storage(tensor: torch.Tensor) -> int:

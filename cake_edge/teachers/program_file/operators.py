@@ -17,7 +17,7 @@ import torch
 
 from cake_edge.errors import TeacherError
 
-__all__ = ["OPERATORS", "at_inference", "is_in_place", "operator", "takes_tensor_only"]
+__all__ = ["FACTORIES", "OPERATORS", "at_inference", "is_in_place", "operator", "takes_tensor_only"]
 
 OPERATORS = frozenset(
     """
@@ -67,6 +67,9 @@ OPERATORS = frozenset(
 
 IN_PLACE_ONLY = ("zero_",)
 """Operators that write in place and have no other form."""
+
+FACTORIES = frozenset({"arange", "eye", "full", "linspace", "ones", "scalar_tensor", "zeros"})
+"""Operators that make a tensor of numbers alone, and have to be told on which device."""
 
 TRAINING_FLAG = {
     "batch_norm": 5,

@@ -19,17 +19,17 @@ from cake_edge.errors import TeacherError
 
 __all__ = ["MOST_STEPS", "bounded", "shapes_of"]
 
-MOST_STEPS = 100_000
-"""Operators that one call of a program may run: the largest classifiers need some thousands."""
+MOST_STEPS = 10_000
+"""Operators that one call of a program may run: large classifiers need two thousand."""
 
-MOST_ELEMENTS = 1 << 28
-"""Elements of one intermediate result for each image: 1 GiB of float32."""
+MOST_ELEMENTS = 1 << 27
+"""Elements of one intermediate result for each image: 512 MiB of float32."""
 
 MOST_TOTAL = 1 << 34
 """Elements of all intermediate results together for each image."""
 
-MOST_OPERATIONS = 20e12
-"""Floating-point operations for each image: several times what the largest classifiers need."""
+MOST_OPERATIONS = 5e12
+"""Floating-point operations for each image: more than timm's largest classifier needs."""
 
 
 class _Meter(TorchDispatchMode):

@@ -250,6 +250,11 @@ def _extreme(name: str, values: tuple[Any, ...]) -> Any:
     return first
 
 
+def _convolution(run: Run, *args: Any) -> Any:
+    """The same without the last arguments, which are about cuDNN and which no exporter takes."""
+    return run.operate("convolution", None, list(args[:9]), {})
+
+
 def _raise(run: Run, message: Any = "", *rest: Any) -> None:
     raise TeacherError(
         f"the program does not take images of this shape: {str(message)[:200] or 'it says so'}"
@@ -285,6 +290,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
     "Int": lambda run, a: to_number(run, a, "int"),
     "Float": lambda run, a: to_number(run, a, "float"),
     "Bool": lambda run, a: to_number(run, a, "bool"),
+    "_convolution": _convolution,
     "floordiv": lambda run, a, b: calculate("floordiv", [a, b]),
 }
 """torch.NAME that is no operator of tensors, or not always: then it gives NotImplemented."""

@@ -103,13 +103,14 @@ def _parsed(text: str, module: str) -> ast.Module:
 def _longest_statement(text: str) -> int:
     """Characters of the longest statement; a line break within brackets does not end one."""
     longest = start = depth = 0
-    for found in re.finditer(r"[(\[{]|[)\]}]|\n", re.sub(QUOTED, '""', text)):
+    text = re.sub(QUOTED, '""', text)
+    for found in re.finditer(r"[(\[{]|[)\]}]|\n", text):
         if found[0] == "\n":
             if depth == 0:
                 longest, start = max(longest, found.start() - start), found.end()
         else:
             depth = max(0, depth + (1 if found[0] in "([{" else -1))
-    return max(longest, len(text) - start if depth else 0)
+    return max(longest, len(text) - start)
 
 
 def _enter(node: ast.stmt, module: str, source: ScriptSource) -> None:

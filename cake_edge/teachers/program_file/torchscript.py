@@ -23,7 +23,7 @@ __all__ = ["ScriptNetwork", "read_torchscript"]
 
 MOST_DEPTH = 50
 """Modules and lists within one another."""
-MOST_VALUES = 1_000_000
+MOST_VALUES = 300_000
 """Values that the attributes of all modules hold; one in two places counts twice."""
 
 
