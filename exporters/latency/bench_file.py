@@ -6,8 +6,8 @@ sizes can be compared, its latencies only shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,7 +19,7 @@ from exporters.latency.statistics import Samples, summarise
 from exporters.report.checks import check
 from exporters.report.schema import Latency, Ratio
 
-__all__ = ["SCHEMA_VERSION", "BenchFile", "BenchRow", "read_bench_file"]
+__all__ = ["SCHEMA_VERSION", "BenchFile", "BenchRow", "read_bench_file", "with_accuracy"]
 
 SCHEMA_VERSION = 1
 
@@ -158,6 +158,28 @@ def read_bench_file(path: Path) -> BenchFile:
     return BenchFile(
         path=path, rows=rows, environment=found["environment"], device=device, host=host
     )
+
+
+def with_accuracy(file: BenchFile, sources: Sequence[BenchFile]) -> BenchFile:
+    """Takes the accuracy that a row lacks from a row of `sources` about the same bytes.
+
+    A file is as accurate on one machine as on another, and `bench` does not measure it; where
+    several sources know it, the first one is believed.
+    """
+    known = {
+        row.sha256: row
+        for source in reversed(sources)
+        for row in reversed(source.rows)
+        if row.sha256 is not None and (row.top1 is not None or row.agreement is not None)
+    }
+
+    def filled(row: BenchRow) -> BenchRow:
+        same = known.get(row.sha256 or "")
+        if same is None or row.top1 is not None or row.agreement is not None:
+            return row
+        return replace(row, top1=same.top1, agreement=same.agreement)
+
+    return replace(file, rows=tuple(filled(row) for row in file.rows))
 
 
 def _row(row: Mapping[str, Any], place: str) -> BenchRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,22 +69,23 @@ def machine_names(files: Sequence[BenchFile]) -> list[str]:
 def dominators(lines: Sequence[Line]) -> list[int | None]:
     """Returns, for each line, the index of one that dominates it, or None.
 
-    Lines of one result and one batch are compared, in every measure that all the timed ones of them
-    have among median, bytes, top-1 (or else agreement) and energy. One dominates another if it is
-    nowhere worse and somewhere better. A line that was not timed takes no part.
+    Lines of one result and one batch are compared in median, bytes and top-1 (agreement where no
+    line has a top-1), and in energy where all have it. One dominates another if it is nowhere worse
+    and somewhere better. A line without a time or an accuracy takes no part: a model that is fast
+    and small may be worth nothing.
     """
     groups: dict[tuple[int, int], list[int]] = {}
     for index, line in enumerate(lines):
         if line.row.latency is not None:
             groups.setdefault((line.file, line.row.batch), []).append(index)
     found: list[int | None] = [None] * len(lines)
-    for members in groups.values():
-        costs = _costs([lines[index].row for index in members])
-        for index, cost in zip(members, costs, strict=True):
+    for group in groups.values():
+        costs = _costs({index: lines[index].row for index in group})
+        for index, cost in costs.items():
             found[index] = next(
                 (
                     other
-                    for other, theirs in zip(members, costs, strict=True)
+                    for other, theirs in costs.items()
                     if theirs != cost and all(a <= b for a, b in zip(theirs, cost, strict=True))
                 ),
                 None,
@@ -92,18 +93,21 @@ def dominators(lines: Sequence[Line]) -> list[int | None]:
     return found
 
 
-def _costs(rows: Sequence[BenchRow]) -> list[tuple[float, ...]]:
-    """What each row costs, smaller is better, in the measures that all have."""
-    top1 = [row.top1 for row in rows]
-    accuracy = top1 if None not in top1 else [row.agreement for row in rows]
-    columns: list[list[float | None]] = [
-        [row.latency["p50"] if row.latency else None for row in rows],
-        [float(row.bytes) for row in rows],
-        [None if value is None else -value for value in accuracy],
-        [row.energy_mj for row in rows],
-    ]
-    kept = [[v for v in column if v is not None] for column in columns if None not in column]
-    return list(zip(*kept, strict=True))
+def _costs(rows: Mapping[int, BenchRow]) -> dict[int, tuple[float, ...]]:
+    """What each row with a known accuracy costs, smaller is better."""
+    labelled = any(row.top1 is not None for row in rows.values())
+    worth = {index: row.top1 if labelled else row.agreement for index, row in rows.items()}
+    kept = {index: (rows[index], value) for index, value in worth.items() if value is not None}
+    metered = all(row.energy_mj is not None for row, _ in kept.values())
+    return {
+        index: (
+            -value,
+            row.latency["p50"] if row.latency else 0.0,
+            float(row.bytes),
+            (row.energy_mj or 0.0) if metered else 0.0,
+        )
+        for index, (row, value) in kept.items()
+    }
 
 
 def _name(row: BenchRow) -> str:

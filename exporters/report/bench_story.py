@@ -145,8 +145,11 @@ def bench_notes(files: Sequence[BenchFile], lines: Sequence[Line]) -> list[str]:
             "Latencies of different machines differ by the machine; dominated is said of "
             "models of one result and one batch only"
         )
-    if timed and all(line.row.top1 is None for line in timed):
-        said.append("Accuracy was not measured here: a fast model may be a bad one")
+    if timed and all(line.row.top1 is None and line.row.agreement is None for line in timed):
+        said.append(
+            "Accuracy is not known here: a fast model may be a bad one, and none is called "
+            "dominated"
+        )
     for name, file in zip(machine_names(files), files, strict=True):
         where = f"{name}: " if len(files) > 1 else ""
         said += [f"{where}{warning}" for warning in file.environment.get("warnings", [])]

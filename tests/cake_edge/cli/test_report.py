@@ -89,7 +89,7 @@ def test_sources_and_out_must_fit(
     for words, said in (
         ((bench,), "--out is missing"),
         ((bench, folder, "--out", tmp_path / "x"), "not all are .json files"),
-        ((folder, "--out", tmp_path / "x"), "--out is for benchmarks"),
+        ((folder, "--out", tmp_path / "x"), "--out and --accuracy are for benchmarks"),
         ((), "Missing argument"),
     ):
         result = run("report", *words)
@@ -104,3 +104,12 @@ def test_a_damaged_result_leaves_no_page(run: Callable[..., Result], tmp_path: P
     assert result.exit_code == 1
     assert "damaged.json is damaged" in result.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_run_lends_its_accuracy_to_benchmarks(
+    run: Callable[..., Result], bench: Path, tmp_path: Path
+) -> None:
+    known = save(tmp_path / "report.json", bench_result(bench_row(calls(1.0), top1=87.5)))
+    result = run("report", bench, "--accuracy", known, "--out", tmp_path / "pages")
+    assert result.exit_code == 0, result.output
+    assert "87.5 %" in (tmp_path / "pages" / "bench.md").read_text(encoding="utf-8")

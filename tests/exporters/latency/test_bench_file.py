@@ -8,7 +8,7 @@ import pytest
 from reference.bench_results import bench_result, bench_row, calls, save
 
 from cake_edge.errors import ArtifactError
-from exporters.latency.bench_file import read_bench_file
+from exporters.latency.bench_file import read_bench_file, with_accuracy
 
 
 def test_a_result_is_read_whole(tmp_path: Path) -> None:
@@ -99,3 +99,21 @@ def test_a_file_that_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "y.json").write_text("{", encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"y.json is not readable as JSON"):
         read_bench_file(tmp_path / "y.json")
+
+
+def test_accuracy_is_taken_from_rows_about_the_same_bytes(tmp_path: Path) -> None:
+    def row(digest: str, **more: Any) -> dict[str, Any]:
+        return bench_row(calls(1.0, rounds=4), sha256=digest * 64, **more)
+
+    bench, first, second = (
+        read_bench_file(save(tmp_path / f"{name}.json", bench_result(*rows)))
+        for name, rows in {
+            "bench": (row("a"), row("b"), row("c", top1=50.0), row("d")),
+            "first": (row("a", top1=91.0, agreement=97.0), row("c", top1=60.0), row("d")),
+            "second": (row("a", top1=1.0), row("b", agreement=88.0)),
+        }.items()
+    )
+    found = with_accuracy(bench, [first, second]).rows
+    assert [(r.top1, r.agreement) for r in found] == [
+        (91.0, 97.0), (None, 88.0), (50.0, None), (None, None),
+    ]  # fmt: skip

@@ -26,17 +26,20 @@ def row(p50: float | None, size: int, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([row(1, 10)], [None]),
-        ([row(1, 10), row(2, 20)], [None, 0]),
-        ([row(1, 20), row(2, 10)], [None, None]),
-        ([row(1, 10), row(1, 10)], [None, None]),
+        ([row(1, 10, top1=9)], [None]),
+        ([row(1, 10, top1=9), row(2, 20, top1=9)], [None, 0]),
+        ([row(1, 20, top1=9), row(2, 10, top1=9)], [None, None]),
+        ([row(1, 10, top1=9), row(1, 10, top1=9)], [None, None]),
         ([row(1, 10, top1=80), row(2, 20, top1=90)], [None, None]),
         ([row(1, 10, top1=90), row(2, 20, top1=80)], [None, 0]),
-        # An accuracy that one of them lacks decides nothing.
-        ([row(1, 10, top1=80), row(2, 20)], [None, 0]),
+        # Of a model whose accuracy is not known nothing can be said.
+        ([row(1, 10), row(2, 20)], [None, None]),
+        ([row(1, 10, top1=80), row(2, 20)], [None, None]),
+        ([row(1, 10, agreement=80), row(2, 20, agreement=70)], [None, 0]),
         ([row(1, 10, agreement=80), row(2, 20, agreement=90)], [None, None]),
-        ([row(1, 10, energy_mj=9), row(2, 20, energy_mj=3)], [None, None]),
-        ([row(None, 10), row(2, 20)], [None, None]),
+        ([row(1, 10, top1=9, energy_mj=9), row(2, 20, top1=9, energy_mj=3)], [None, None]),
+        ([row(1, 10, top1=9, energy_mj=9), row(2, 20, top1=9)], [None, 0]),
+        ([row(None, 10, top1=9), row(2, 20, top1=9)], [None, None]),
     ],
 )
 def test_a_model_is_dominated_by_one_that_is_nowhere_worse(
@@ -46,10 +49,10 @@ def test_a_model_is_dominated_by_one_that_is_nowhere_worse(
 
 
 def test_results_and_batches_are_not_held_against_each_other(read: Any) -> None:
-    slow = row(2, 20)
+    slow, fast = row(2, 20, top1=9), row(1, 10, top1=9)
     batched = {**slow, "latency_ms": {**slow["latency_ms"], "batch": 8}}
-    assert dominators(bench_lines([read(row(1, 10), batched)])) == [None, None]
-    lines = bench_lines([read(row(1, 10), name="a"), read(slow, name="b")])
+    assert dominators(bench_lines([read(fast, batched)])) == [None, None]
+    lines = bench_lines([read(fast, name="a"), read(slow, name="b")])
     assert dominators(lines) == [None, None]
 
 

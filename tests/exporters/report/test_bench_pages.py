@@ -129,7 +129,7 @@ def test_one_model_without_accuracy_is_a_page_without_picture(tmp_path: Path) ->
     outline(page)
     assert "1 model measured" in page
     assert "<svg" not in page
-    assert "Accuracy was not measured here" in page
+    assert "Accuracy is not known here" in page
 
 
 def test_three_files_are_written_at_once(files: list[BenchFile], tmp_path: Path) -> None:
