@@ -7,8 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from cake_edge import provenance
 
 __all__ = ["INSIDE_THE_CLOCK", "governor", "int8_outlook", "latency_environment", "load_average"]
@@ -53,7 +51,7 @@ def latency_environment(*, threads: int, load_before: float | None) -> dict[str,
         warnings.append(f"the processor's frequency governor is {mode!r}, not 'performance'")
     return {
         **found,
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": _memory(),
         "governor": mode,
         "threads": threads,
         "clock": INSIDE_THE_CLOCK,
@@ -62,6 +60,14 @@ def latency_environment(*, threads: int, load_before: float | None) -> dict[str,
         "int8": outlook,
         "warnings": warnings,
     }
+
+
+def _memory() -> int | None:
+    """Bytes of memory, or None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def load_average() -> float | None:

@@ -13,6 +13,7 @@ from cake_edge.errors import ArtifactError
 from cake_edge.progress import Progress, silent
 from exporters.artifact import ModelCard
 from exporters.devices import Rails, advice, changes, describe_device, find_rails
+from exporters.latency.environment import latency_environment, load_average
 from exporters.latency.harness import (
     Images,
     LatencyConfig,
@@ -41,7 +42,7 @@ def measure_here(
     Raises:
         ArtifactError: a file is missing, is no model, or all are for other machines.
     """
-    before = describe_device()
+    before, load = describe_device(), load_average()
     rows, runtime = bench_rows(models, options, find_rails(), progress)
     after = describe_device()
     return {
@@ -49,7 +50,10 @@ def measure_here(
         "models": rows,
         "device": {"before": before.to_dict(), "after": after.to_dict()},
         "advice": [*advice(before), *changes(before, after)],
-        "environment": {**provenance.environment(), "runtime": runtime, "threads": options.threads},
+        "environment": {
+            **latency_environment(threads=options.threads, load_before=load),
+            "runtime": runtime,
+        },
         "options": options.to_dict(),
     }
 
@@ -82,7 +86,7 @@ def bench_rows(
         timed = [i for i, why in enumerate(foreign) if why is None or options.force]
         if not timed:
             raise ArtifactError(
-                f"{models[0].name} was {foreign[0]}: a time measured there says nothing of its "
+                f"{models[0]} was {foreign[0]}: a time measured there says nothing of its "
                 "target; time it all the same with --force"
             )
         images = {i: random_images(_input_size(models[i], sessions[i]), config) for i in timed}
