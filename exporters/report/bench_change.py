@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from exporters.latency.bench_file import BenchRow
-from exporters.latency.compare import Comparison, Judged, Pair
+from exporters.latency.compare import Comparison, Judged
 from exporters.latency.limits import MEASURES
+from exporters.latency.match import Pair
 from exporters.report import words
 from exporters.report.markdown_parts import text
 from exporters.report.story import Table

@@ -13,7 +13,6 @@ from exporters.latency.compare import (
     Comparison,
     compare_files,
     compare_samples,
-    match_rows,
 )
 from exporters.latency.limits import parse_limits
 
@@ -94,38 +93,6 @@ def test_results_without_a_common_model_are_refused(read: Any) -> None:
         compare(read(bench_row(SAMPLES)), read(other))
 
 
-def pairs(base: BenchFile, new: BenchFile) -> list[tuple[str, str, str]]:
-    found, _, _ = match_rows(base.rows, new.rows)
-    return [(pair.base.path, pair.new.path, pair.matched_by) for pair in found]
-
-
-def test_rows_are_matched_by_path_then_name_then_role(read: Any) -> None:
-    base = read(
-        bench_row(SAMPLES, path="a/one.onnx"),
-        bench_row(SAMPLES, path="a/two.onnx"),
-        bench_row(SAMPLES, path="a/three.onnx", role="teacher"),
-    )
-    new = read(
-        bench_row(SAMPLES, path="b/renamed.onnx", role="teacher"),
-        bench_row(SAMPLES, path="b/two.onnx"),
-        bench_row(SAMPLES, path="a/one.onnx"),
-    )
-    assert pairs(base, new) == [
-        ("a/one.onnx", "a/one.onnx", "path"),
-        ("a/two.onnx", "b/two.onnx", "file name"),
-        ("a/three.onnx", "b/renamed.onnx", "role, precision and target"),
-    ]
-
-
-def test_rows_of_another_batch_or_threads_are_other_rows(read: Any) -> None:
-    row = bench_row(SAMPLES)
-    batched = {**row, "latency_ms": {**row["latency_ms"], "batch": 8}}
-    threaded = {**row, "threads": 4}
-    found, left, right = match_rows(read(row, batched).rows, read(threaded, batched).rows)
-    assert [pair.base.batch for pair in found] == [8]
-    assert ([r.threads for r in left], [r.threads for r in right]) == ([None], [4])
-
-
 def test_ambiguous_rows_are_left_unmatched_and_listed(read: Any) -> None:
     base = read(bench_row(SAMPLES, path="a.onnx"), bench_row(SAMPLES, path="b.onnx"))
     new = read(bench_row(SAMPLES, path="b.onnx"), *(bench_row(SAMPLES, path=p) for p in "cd"))
@@ -133,18 +100,6 @@ def test_ambiguous_rows_are_left_unmatched_and_listed(read: Any) -> None:
     assert [pair.new.path for pair, _ in found.pairs] == ["b.onnx"]
     assert [row.path for row in found.only_base] == ["a.onnx"]
     assert [row.path for row in found.only_new] == ["c", "d"]
-
-
-def test_rows_of_unknown_role_are_not_alike_for_that(read: Any) -> None:
-    base = read(bench_row(SAMPLES, path="a.onnx", role=None, precision=None, target=None))
-    new = read(bench_row(SAMPLES, path="b.onnx", role=None, precision=None, target=None))
-    assert pairs(base, new) == []
-
-
-def test_a_file_measured_twice_in_one_run_is_paired_in_order(read: Any) -> None:
-    base = read(bench_row(SAMPLES), bench_row(SLOW))
-    found, _, _ = match_rows(base.rows, read(bench_row(SAMPLES), bench_row(SLOW)).rows)
-    assert [pair.base.latency == pair.new.latency for pair in found] == [True, True]
 
 
 def test_everything_goes_into_the_json_and_equal_seeds_give_equal_bytes(read: Any) -> None:
