@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,30 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cake_edge.errors import ArtifactError, UsageMistake
+from cake_edge.memory import check_memory
 from cake_edge.networks import build_network
 from cake_edge.provenance import atomic_path, canonical_json
 from cake_edge.spec import ImageSpec
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_header", "save_checkpoint", "write_tensors"]
+__all__ = [
+    "Checkpoint",
+    "build_described",
+    "load_checkpoint",
+    "read_header",
+    "save_checkpoint",
+    "write_tensors",
+]
 
 FORMAT = 1
 KEY = "cake_edge"
+FILES = ("checkpoint_path", "cache_dir")
+"""Arguments of `timm.create_model` that name files."""
+DEPTHS = ("layers", "depth", "depths")
+"""Arguments that are numbers of layers."""
+LARGEST = 2**13
+"""Of whole numbers among the arguments: widths, depths, sides of an image."""
+LARGER, SLACK = 4, 2**22
+"""How much larger a network may be than its file says, in values, before memory is given to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +123,64 @@ def read_header(path: Path, *, key: str = KEY) -> Checkpoint | None:
             spec=ImageSpec.from_dict(header["spec"]),
             manifest=dict(header["manifest"]),
         )
-    except (KeyError, TypeError, ValueError, UsageMistake) as error:
+    except (KeyError, RecursionError, TypeError, ValueError, UsageMistake) as error:
         raise ArtifactError(
             f"the header of {path} is damaged ({error!r}); make the file again"
         ) from error
+
+
+def build_described(path: Path, about: Checkpoint) -> nn.Module:
+    """Returns the network that a header names, with other weights, built only if it fits the file.
+
+    Raises:
+        ArtifactError: its arguments are no network's, or it is far larger than what is stored.
+    """
+    with safe_open(path, framework="pt") as stream:
+        names = list(stream.keys())
+        stored = sum(prod(stream.get_slice(name).get_shape()) for name in names)
+    check_memory(path, stored * 4, ArtifactError)
+    strange = [
+        name
+        for name, value in about.arguments.items()
+        # Each layer has a tensor at least.
+        if _is_strange(name, value, len(names) if name in DEPTHS else LARGEST)
+    ]
+    if strange:
+        raise ArtifactError(
+            f"the header of {path} gives the network the arguments {', '.join(strange)}, or values "
+            "for them, that no network is built with; it is damaged, so make the file again"
+        )
+    build = partial(
+        build_network,
+        about.architecture,
+        channels=about.spec.channels,
+        classes=about.spec.classes,
+        arguments=about.arguments,
+    )
+    # Without memory for its weights first; what cannot be built so is left to the real attempt.
+    with suppress(Exception), torch.device("meta"):
+        wanted = sum(tensor.numel() for tensor in build().state_dict().values())
+        if wanted > LARGER * stored + SLACK:
+            stored = -1
+    if stored < 0:
+        raise ArtifactError(
+            f"the header of {path} names a network of {wanted:,} values, far more than the file "
+            "holds; it is damaged, so make the file again"
+        )
+    try:
+        return build()
+    except UsageMistake as error:
+        raise ArtifactError(f"the network that {path} names cannot be built: {error}") from error
+
+
+def _is_strange(name: str, value: object, most: int) -> bool:
+    """Whether an argument would read other files, or is a number that no network has."""
+    if name in FILES or name.startswith("pretrained"):
+        return True
+    inner = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(inner, list):
+        return any(_is_strange("", each, most) for each in inner)
+    return isinstance(inner, int) and not -most <= inner <= most
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, Checkpoint]:
@@ -122,15 +195,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, Checkpoint]:
             f"{path} carries no cake_edge header; name its architecture with --arch to use it "
             "as a teacher"
         )
-    try:
-        network = build_network(
-            about.architecture,
-            channels=about.spec.channels,
-            classes=about.spec.classes,
-            arguments=about.arguments,
-        )
-    except UsageMistake as error:
-        raise ArtifactError(f"the network that {path} names cannot be built: {error}") from error
+    network = build_described(path, about)
     state = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in load_file(path).items()

@@ -13,7 +13,8 @@
     ├── RuntimeUnavailable       exit 1  an optional package or runtime is not installed
     └── OutOfSpace               exit 1  the disk is full
 
-A message says what was given, what is allowed, and what to do.
+A message says what was given, what is allowed, and what to do. It is shown in one line, however
+long and strange the text is that it cites of a damaged file.
 """
 
 from __future__ import annotations
@@ -38,10 +39,25 @@ __all__ = [
 ]
 
 
+LONGEST = 900
+"""Characters of a message."""
+KEPT_END = 300
+"""Of those the last, where it says what to do."""
+
+
 class CakeEdgeError(Exception):
     """Base of every error raised on purpose; catch this one to catch them all."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        line = " ".join(super().__str__().splitlines())
+        if not line.isprintable():
+            # What a file brings must neither move a terminal's cursor nor change its colours.
+            line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+        if len(line) <= LONGEST:
+            return line
+        return f"{line[: LONGEST - KEPT_END]} … {line[-KEPT_END:]}"
 
 
 class UsageMistake(CakeEdgeError):

@@ -14,6 +14,7 @@ import onnx
 from onnx.external_data_helper import load_external_data_for_model
 
 from cake_edge.errors import ArtifactError
+from cake_edge.memory import check_memory
 
 __all__ = ["LARGEST_BYTES", "OLDEST_OPSET", "check_image_input", "default_opset", "read_model"]
 
@@ -43,6 +44,7 @@ def read_model(path: Path, *, oldest: int = OLDEST_OPSET) -> onnx.ModelProto:
     for tensor in outside:
         _check_external(tensor, path)
     _check_size(path, path.stat().st_size + sum(map(_stored_bytes, outside)))
+    check_memory(path, sum(map(_declared_bytes, _tensors(model))), ArtifactError)
     try:
         if outside:
             load_external_data_for_model(model, str(path.parent))
@@ -157,7 +159,7 @@ def _check_external(tensor: onnx.TensorProto, path: Path) -> None:
     what = f"{path}: the weight {tensor.name}"
     stated = {entry.key: entry.value for entry in tensor.external_data}
     place = _inside(path.parent, stated.get("location", ""), what)
-    if not place.is_file():
+    if not _is_file(place):
         raise ArtifactError(
             f"{what} is in {place.name}, which is not in the model's folder; copy that file "
             "beside the model, or export it again as one file"
@@ -178,7 +180,10 @@ def _inside(folder: Path, location: str, what: str) -> Path:
     """The file that `location` names, which must not lead out of `folder`, by links neither."""
     ways = (PurePosixPath(location), PureWindowsPath(location))
     plain = location and "\0" not in location
-    place = (folder / location).resolve() if plain else folder
+    try:
+        place = (folder / location).resolve() if plain else folder
+    except (OSError, RuntimeError) as error:  # the latter of a link to itself
+        raise ArtifactError(f"{what} is in a file that cannot be opened: {error}") from error
     if (
         not plain
         or any(way.is_absolute() or ".." in way.parts for way in ways)
@@ -189,6 +194,24 @@ def _inside(folder: Path, location: str, what: str) -> Path:
             "Export the model again as one file, or with its weights beside it"
         )
     return place
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except OSError:  # a name that is longer than a file system takes
+        return False
+
+
+def _declared_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes that its sizes ask for; of a type or a size that there is not, none."""
+    count = 1
+    for size in tensor.dims:
+        count *= max(size, 0)
+    try:
+        return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    except (KeyError, ValueError):
+        return 0
 
 
 def _stored_bytes(tensor: onnx.TensorProto) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from cake_edge.workers import map_shards
 __all__ = ["Pool", "open_pool", "shard_files", "synthesize"]
 
 FORMAT = 1
+SHARD = re.compile(r"shard-[0-9]{5,}\.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,10 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
             )
         complete = bool(about["complete"])
         _ = pool.spec, pool.teacher_digest, len(pool)
-        listed = [(shard["file"], shard["sha256"]) for shard in about.get("shards", ())]
-    except (ArtifactError, UsageMistake, KeyError, TypeError, ValueError) as error:
+        listed = [_shard_name(shard["file"]) for shard in about.get("shards", ())]
+    except (
+        ArtifactError, UsageMistake, KeyError, OverflowError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise PoolError(f"the pool.json of {path} is damaged: {error}") from error
     if complete and not listed:
         raise PoolError(f"the pool.json of {path} is damaged: it lists no shards")
@@ -163,6 +167,13 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
             f"given {teacher_digest[:12]}…): its labels would be wrong; make a pool with this one"
         )
     return pool
+
+
+def _shard_name(name: object) -> str:
+    """The name of a shard, which lies in the pool itself."""
+    if not isinstance(name, str) or SHARD.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not the name of a shard")
+    return name
 
 
 def shard_files(out: Path, sampler: SamplerConfig, count: int) -> list[Path]:

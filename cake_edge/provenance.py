@@ -203,7 +203,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise ArtifactError(f"{path} is not readable as JSON: {error}") from error
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} holds a JSON {type(value).__name__}, not an object")

@@ -88,7 +88,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return settings_from_dict(cast(type[Any], hint), value, where)
     if hint is float and type(value) in (int, float):
-        if not math.isfinite(value):
+        if not _is_finite(value):
             raise UsageMistake(f"{where} is {value}; it must be finite")
         return float(value)
     if hint is Path and isinstance(value, str):
@@ -97,6 +97,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if type(value) is hint:
         return value
     raise UsageMistake(f"{where} is {_said(value)}; it must be {_wanted(hint)}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def _convert_union(arguments: tuple[Any, ...], value: Any, where: str, hint: Any) -> Any:
@@ -189,5 +196,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     """
     try:
         return dict(TOML.loads(text))
-    except TOML.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise UsageMistake(f"{where} is nested too deeply; write it flat") from error
+    except ValueError as error:  # TOMLDecodeError is one, and so is a number of too many digits
         raise UsageMistake(f"{where} is not valid TOML: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ __all__ = ["OTHER", "ImageSpec", "decisions"]
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 COLOURS = ("rgb", "bgr")
 HEADS = ("softmax", "sigmoid")
+LARGEST_SIDE = 2**14
+"""Channels, rows or columns of an image."""
+LARGEST_INPUT = 2**26
+"""Values of an image: 256 MiB in float32, before a network makes more of them."""
 OTHER = -1
 """In `source_classes`: the class that stands for all that were left out."""
 
@@ -64,6 +69,11 @@ class ImageSpec:
                     f"{name} has {len(values)} values for {self.channels} channels; "
                     "give one a channel"
                 )
+        if max(self.input_size) > LARGEST_SIDE or prod(self.input_size) > LARGEST_INPUT:
+            raise UsageMistake(
+                f"input_size is {list(self.input_size)}; taken for an image are at most "
+                f"{LARGEST_SIDE} channels, rows and columns, and {LARGEST_INPUT} values in all"
+            )
         if not all(np.isfinite(self.mean)):
             raise UsageMistake(f"mean is {list(self.mean)}; every value must be finite")
         if not all(0 < value < np.inf for value in self.std):
@@ -156,7 +166,7 @@ class ImageSpec:
                 head=str(values.get("head", "softmax")),
                 source_classes=tuple(int(v) for v in chosen) if chosen is not None else None,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise UsageMistake(f"not a complete image spec ({error!r}): {dict(values)}") from error
 
 

@@ -87,7 +87,9 @@ class ModelCard:
                 parameters=int(values["parameters"]),
                 manifest=dict(values["manifest"]),
             )
-        except (KeyError, TypeError, ValueError, UsageMistake) as error:
+        except (
+            KeyError, OverflowError, RecursionError, TypeError, ValueError, UsageMistake,
+        ) as error:  # fmt: skip
             raise ArtifactError(
                 f"the {METADATA_KEY!r} metadata of the model is damaged ({error!r}); "
                 "export the model again"

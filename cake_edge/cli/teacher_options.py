@@ -19,6 +19,9 @@ __all__ = ["teacher_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LONGEST_LABELS = 16 << 20
+"""Bytes; ImageNet's 21843 names have half a million."""
+
 
 def _numbers(kind: type[int] | type[float], count: int | None = None) -> Callable[..., Any]:
     """A click callback: comma-separated numbers as a tuple."""
@@ -56,11 +59,20 @@ def _read_labels(
 ) -> tuple[str, ...] | None:
     if path is None:
         return None
+    if not path.is_file() or path.stat().st_size > LONGEST_LABELS:
+        raise click.BadParameter(
+            f"{path} is no text of at most {LONGEST_LABELS >> 20} MiB with one class name a line",
+            ctx,
+            parameter,
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise click.BadParameter(f"{path} is not UTF-8 text", ctx, parameter) from error
-    return tuple(line.strip() for line in lines if line.strip())
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise click.BadParameter(f"{path} is empty; it has one class name a line", ctx, parameter)
+    return names
 
 
 TEACHER_OPTIONS: tuple[Callable[[Any], Any], ...] = (

@@ -24,6 +24,9 @@ OLDEST_OPSET = 7
 NEWEST_OPSET = 28
 """The newest that the operators here were checked against."""
 
+MOST_NODES = 20_000
+"""Several times what the largest classifiers have, and some seconds to go through."""
+
 ROUNDING = ("QLinear", "QGemm", "QAttention", "QMoE", "QOrdered", "DynamicQuantize")
 ROUNDING_TOO = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "MatMulNBits", "MatMulBnb4", "GatherBlockQuantized"}
@@ -60,6 +63,11 @@ def parse(model: onnx.ModelProto, outputs: Sequence[str] | None = None) -> Parse
     _check_names(model.graph)
     if model.functions:
         model = _inlined(model)
+    if len(model.graph.node) > MOST_NODES:
+        raise UnsupportedOnnx(
+            f"the ONNX model has {len(model.graph.node):,} nodes, and at most {MOST_NODES:,} are "
+            "followed; export the network without what comes before and after it"
+        )
     versions = _versions(model)
     graph = model.graph
     wanted = list(outputs) if outputs is not None else [port.name for port in graph.output]

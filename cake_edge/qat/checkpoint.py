@@ -7,15 +7,13 @@ The header's `cake_edge_qat` entry is a JSON object with `architecture`, `argume
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from cake_edge.checkpoint import Checkpoint, read_header, write_tensors
+from cake_edge.checkpoint import Checkpoint, build_described, read_header, write_tensors
 from cake_edge.errors import ArtifactError, UsageMistake
-from cake_edge.networks import build_network
 from cake_edge.qat.config import QatConfig
 from cake_edge.qat.convert import fake_quantized, quantized_layers, weight_quantizer
 from cake_edge.settings import settings_from_dict
@@ -60,8 +58,8 @@ def load_qat(path: Path) -> tuple[nn.Module, Checkpoint]:
     about = read_qat_header(path)
     try:
         config = settings_from_dict(QatConfig, about.manifest["config"], "config")
-        network = _empty(about, config)
-    except (KeyError, TypeError, UsageMistake) as error:
+        network = _empty(path, about, config)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError, UsageMistake) as error:
         raise ArtifactError(f"the network that {path} names cannot be built: {error}") from error
     state = load_file(path)
     try:
@@ -77,11 +75,9 @@ def load_qat(path: Path) -> tuple[nn.Module, Checkpoint]:
     return network.eval().requires_grad_(False), about
 
 
-def _empty(about: Checkpoint, config: QatConfig) -> nn.Module:
+def _empty(path: Path, about: Checkpoint, config: QatConfig) -> nn.Module:
     spec = about.spec
-    network: Any = build_network(
-        about.architecture, channels=spec.channels, classes=spec.classes, arguments=about.arguments
-    )
+    network = build_described(path, about)
     random = torch.Generator().manual_seed(0)
     return fake_quantized(
         network.eval(),

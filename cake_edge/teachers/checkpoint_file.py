@@ -111,6 +111,7 @@ def _agree(path: Path, about: Checkpoint, config: TeacherConfig) -> None:
 
 def _load_foreign(path: Path, config: TeacherConfig) -> FrozenTeacher:
     if config.arch is None:
+        read_state(path)  # What cannot be read lacks more than the name of a network.
         raise UsageMistake(
             f"{path} does not say what network its weights are for; name it with --arch NAME, "
             "one of timm's architectures, or --arch MODULE:FACTORY, Python code that builds it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cake_edge.errors import TeacherError, UsageMistake
+from cake_edge.memory import check_memory
 from cake_edge.provenance import sha256_file
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -35,6 +36,8 @@ def load_program_teacher(path: Path, config: TeacherConfig) -> FrozenTeacher:
         raise UsageMistake(
             f"--arch, --arguments and --match are for files of weights; {path} holds its network"
         )
+    # The reader sees to it that no archive holds more than its own size.
+    check_memory(path, path.stat().st_size, TeacherError)
     network = read_exported(path) if kind == "torch.export" else read_torchscript(path)
     port = port_of(network.input_shape, str(path)) if network.input_shape else Port()
     return teacher_from_network(

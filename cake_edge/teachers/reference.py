@@ -9,7 +9,13 @@ from pathlib import Path
 import timm
 import torch
 
-from cake_edge.errors import DeviceUnavailable, TeacherError, UsageMistake, near_names
+from cake_edge.errors import (
+    DeviceUnavailable,
+    NumericsError,
+    TeacherError,
+    UsageMistake,
+    near_names,
+)
 from cake_edge.teachers.checkpoint_file import load_file_teacher
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.factory import is_factory
@@ -82,6 +88,16 @@ def teacher_file(config: TeacherConfig) -> Path | None:
 
 
 def _from_file(path: Path, config: TeacherConfig) -> FrozenTeacher:
+    """The teacher in a file; every error names the file."""
+    try:
+        return _read_file(path, config)
+    except (TeacherError, NumericsError) as error:
+        if path.name in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _read_file(path: Path, config: TeacherConfig) -> FrozenTeacher:
     """The teacher in a file, whose kind its ending and, for PyTorch's, its content tell."""
     if config.random_weights:
         raise UsageMistake(f"--random-weights goes with timm:NAME; {path} brings its own weights")

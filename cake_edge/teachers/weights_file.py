@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import warnings
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from cake_edge.errors import NumericsError, TeacherError
+from cake_edge.memory import check_memory
 
 __all__ = ["SUFFIXES", "read_state", "refuse_non_finite"]
 
@@ -40,6 +42,14 @@ ENTRIES = (
 )
 """Where training scripts keep the weights; averaged ones come first, as in timm."""
 
+MOST_AXES = 8
+
+REPEATED = 1 << 20
+"""Bytes that a tensor may have beyond those stored for it, by strides of zero."""
+
+DEEPEST = 8
+"""Entries that lie in each other."""
+
 PREFIXES = ("module.", "model.", "_orig_mod.")
 """What data parallelism, wrappers and torch.compile put before every name."""
 
@@ -53,6 +63,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         TeacherError: the file is missing or damaged, holds more than plain tensors, or no tensors.
         NumericsError: a weight is NaN or infinite.
     """
+    check_memory(path, _declared_bytes(path), TeacherError)
     if path.suffix.lower() == ".safetensors":
         content = _read_safetensors(path)
     else:
@@ -63,6 +74,18 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     }
     refuse_non_finite(state, str(path))
     return state
+
+
+def _declared_bytes(path: Path) -> int:
+    """Bytes that loading takes at least: those of the file, or more if its directory says so."""
+    try:
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            return max(size, sum(info.file_size for info in archive.infolist()))
+    except OSError as error:
+        raise TeacherError(f"{path} cannot be opened: {error.strerror or error}") from error
+    except Exception:  # noqa: BLE001  # another format, or damaged, which the reader will word
+        return size
 
 
 def refuse_non_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
@@ -101,7 +124,10 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings():
             # Of a pickle it does not know torch also warns; what is wrong is said below.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            if zipped:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with _Bounded(path) as stream:
+                return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found is not None:
@@ -119,6 +145,19 @@ def _read_torch(path: Path) -> Any:
             "it is damaged or cut short, or of another kind. Get it again, or give one of "
             f"{', '.join(SUFFIXES)}"
         ) from error
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which no more can be asked than it has: a pickle can ask for 2 GiB in 5 bytes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("rb", buffering=0))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Returns up to `size` bytes, all that are left at most."""
+        left = max(0, self._size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def _begins_as_zip(path: Path) -> bool:
@@ -169,8 +208,8 @@ def _search(
     content: Any, entries: list[str], seen: set[int]
 ) -> tuple[list[str], dict[str, torch.Tensor]] | None:
     """The first entry, of an entry, with named tensors; an average kept as a list has no names."""
-    # A damaged pickle can hold itself.
-    if not isinstance(content, Mapping) or id(content) in seen:
+    # A damaged pickle can hold itself, or others to any depth.
+    if not isinstance(content, Mapping) or id(content) in seen or len(entries) > DEEPEST:
         return None
     seen.add(id(content))
     for name in ENTRIES:
@@ -195,6 +234,17 @@ def _plain(name: str, tensor: torch.Tensor, path: Path) -> torch.Tensor:
         raise TeacherError(
             f"{path}: the tensor {name} is {kind}; give a checkpoint with dense real weights, "
             "float32, float16 or bfloat16"
+        )
+    if tensor.ndim > MOST_AXES:
+        raise TeacherError(
+            f"{path}: the tensor {name} has {tensor.ndim} axes, which no weight has; the file is "
+            "damaged, so get it again"
+        )
+    if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes() + REPEATED:
+        raise TeacherError(
+            f"{path}: the tensor {name} is said to have {tensor.numel():,} elements, and the file "
+            f"holds {tensor.untyped_storage().nbytes():,} bytes for it; it is damaged, so get it "
+            "again"
         )
     tensor = tensor.detach()
     return tensor.float() if tensor.is_floating_point() else tensor
