@@ -43,7 +43,7 @@ ADAPTERS = {
 }
 """What each adapter of `cake_edge.teachers.adapters` and `subset` does, for a person."""
 
-WORK = 2 * 10**11
+WORK = 5 * 10**10
 """Multiply-adds that the check may cost in each preprocessing: some ten seconds of one core."""
 FEWEST = 32
 """Images below which the check tells nothing."""
@@ -173,6 +173,8 @@ def inspect_teacher(
         check: whether to compare preprocessings.
     """
     path, macs = teacher_file(config), multiply_adds(teacher)
+    if check:
+        logger.info("comparing preprocessings on %d images (--no-check leaves out)", _images(macs))
     gradient, norms = input_gradient(teacher), norm_layers(teacher)
     spec = teacher.spec.to_dict()
     return Inspection(

@@ -176,7 +176,7 @@ def test_what_was_matched_by_order_is_shown(tmp_path: Path, small: nn.Module) ->
 
 
 @pytest.mark.parametrize(
-    ("macs", "images"), [(None, 128), (10**6, 128), (4 * 10**9, 50), (10**12, 32)]
+    ("macs", "images"), [(None, 128), (10**6, 128), (10**9, 50), (10**12, 32)]
 )
 def test_a_large_network_is_shown_fewer_images(macs: int | None, images: int) -> None:
     assert _images(macs) == images
