@@ -175,8 +175,6 @@ def test_what_was_matched_by_order_is_shown(tmp_path: Path, small: nn.Module) ->
         inspect(tmp_path / "w.pth", **SAID)
 
 
-@pytest.mark.parametrize(
-    ("macs", "images"), [(None, 128), (10**6, 128), (10**9, 50), (10**12, 32)]
-)
+@pytest.mark.parametrize(("macs", "images"), [(None, 128), (10**6, 128), (10**9, 50), (10**12, 32)])
 def test_a_large_network_is_shown_fewer_images(macs: int | None, images: int) -> None:
     assert _images(macs) == images
