@@ -82,7 +82,14 @@ class Interpreter:
                 f"the program has calls within calls more than {MOST_DEPTH} deep, which no network "
                 "has; it is damaged, or made to run without end"
             )
-        result = self._block(function.body, self._bound(function, args, named))
+        scope = self._bound(function, args, named)
+        result: Any = _GOING_ON
+        for statement, over in zip(function.body, self.source.last_uses[name], strict=True):
+            result = self._block([statement], scope)
+            if result is not _GOING_ON:
+                break
+            for local in over:
+                scope.pop(local, None)
         self.depth -= 1
         return None if result is _GOING_ON else result
 

@@ -59,6 +59,8 @@ class ScriptSource:
         """The attributes of each class that are buffers."""
         self.enums: dict[str, EnumValue] = {}
         """Members of enumerations."""
+        self.last_uses: dict[str, tuple[tuple[str, ...], ...]] = {}
+        """Of each function, the names that are used for the last time in each statement."""
         self.writes = False
         """Whether an operator that writes in place is called anywhere."""
         for module, text in self.texts.items():
@@ -66,6 +68,7 @@ class ScriptSource:
                 _enter(node, module, self)
         for name, function in self.functions.items():
             _check(function, name, self)
+            self.last_uses[name] = _last_uses(function)
 
     def __reduce__(self) -> tuple[type[ScriptSource], tuple[dict[str, str]]]:
         return ScriptSource, (self.texts,)
@@ -179,6 +182,16 @@ def _check(function: ast.FunctionDef, name: str, source: ScriptSource) -> None:
                 f"its function {name} has a {type(node).__name__}, which is not run from a file; "
                 "trace the network instead, with torch.jit.trace"
             )
+
+
+def _last_uses(function: ast.FunctionDef) -> tuple[tuple[str, ...], ...]:
+    later: set[str] = set()
+    found = []
+    for statement in reversed(function.body):
+        names = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+        found.append(tuple(sorted(names - later)))
+        later |= names
+    return tuple(reversed(found))
 
 
 def _is_set(node: ast.Name) -> bool:

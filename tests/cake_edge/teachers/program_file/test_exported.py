@@ -85,6 +85,18 @@ def test_narrow_weights_become_float32(saved, tmp_path):
         torch.testing.assert_close(answer, network.float()(given.images), atol=1e-4, rtol=0)
 
 
+def test_a_program_saved_on_a_gpu_is_read_on_the_processor(saved, rewrite):
+    given = saved("test_vit")
+    path = rewrite(
+        given.paths["dynamic"],
+        lambda name, data: data.replace(
+            b'"type": "cpu", "index": null', b'"type": "cuda", "index": 0'
+        ),
+    )
+    assert path.read_bytes().count(b'"cuda"') > 10
+    torch.testing.assert_close(read_exported(path)(given.images), given.network(given.images))
+
+
 def test_the_form_of_torch_2_5_is_read(saved, tmp_path):
     given = saved("test_resnet")
     path = tmp_path / "old.pt2"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 
@@ -54,6 +56,22 @@ def test_the_language_of_sources_is_understood(body, result):
 def test_a_number_where_an_operator_takes_a_tensor_becomes_one():
     found = run("y = torch.zeros([2])\n_0 = torch.copy_(y, 3)\nreturn y")
     assert found.tolist() == [3, 3]
+
+
+def test_a_tensor_is_let_go_after_its_last_use():
+    made = weakref.WeakSet()
+
+    class Watched(Run):
+        def operate(self, *call):
+            result = super().operate(*call)
+            made.add(result)
+            assert len(made) <= 2
+            return result
+
+    text = "def f(self, x):\n" + "".join(f"  x{n + 1} = torch.relu(x{n})\n" for n in range(9))
+    source = ScriptSource({"m": text.replace("x0", "x") + "  return x9"})
+    walk = Interpreter(source, (), Watched({}, torch.device("cpu")))
+    assert walk.method(ScriptObject("m"), "f", [torch.ones(2)], {}) is not None
 
 
 def test_lists_of_the_module_stay_as_they_are():

@@ -77,6 +77,14 @@ def test_narrow_weights_become_float32(saved, tmp_path):
     torch.testing.assert_close(answer, network.float()(given.images), atol=1e-4, rtol=0)
 
 
+def test_a_program_saved_on_a_gpu_is_read_on_the_processor(saved, rewrite):
+    given = saved("test_vit")
+    before, after = b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"
+    path = rewrite(given.paths["traced"], lambda name, data: data.replace(before, after))
+    assert after in path.read_bytes()
+    torch.testing.assert_close(read_torchscript(path)(given.images), given.network(given.images))
+
+
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
 def test_it_makes_a_frozen_teacher_that_worker_processes_get(saved, kind):
     given = saved("test_vit")
