@@ -232,11 +232,21 @@ def command(words: list[str]) -> dict[str, Any]:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS / "teacher_doors.json")
 def main(resnet20: Path | None, out: Path, results: Path) -> None:
-    """Runs all of it and writes the results."""
+    """Runs all of it; the results are written anew after every run."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
+    words = ["python", "-m", "benchmarks.teacher_doors", "--out", out.name]
+    words += ["--resnet20", resnet20.name] if resnet20 else []
     same: dict[str, Any] = {}
     runs: dict[str, Any] = {}
+
+    def compress(name: str, door: Door, folder: Path) -> None:
+        runs[name] = run(door, folder)
+        logger.info("%s: compressed in %s s", name, runs[name]["compress_seconds"])
+        write_results(results, words, {"seed": 0, "same_network": same, "runs": runs})
+
+    for index, door in enumerate(vendors(resnet20)):
+        compress(door.name, door, out / "runs" / f"vendor-{index}")
     for architecture in NETWORKS:
         network = network_of(architecture)
         reference = FrozenTeacher(copy.deepcopy(network), SPEC, architecture=architecture)
@@ -244,14 +254,7 @@ def main(resnet20: Path | None, out: Path, results: Path) -> None:
             name = f"{architecture}, {door.name}"
             same[name] = differences(door, reference, out / architecture)
             logger.info("%s: %s", name, same[name])
-            runs[name] = run(door, out / "runs" / architecture / door.name)
-            logger.info("%s: compressed in %s s", name, runs[name]["compress_seconds"])
-    for index, door in enumerate(vendors(resnet20)):
-        runs[door.name] = run(door, out / "runs" / f"vendor-{index}")
-        logger.info("%s: compressed in %s s", door.name, runs[door.name]["compress_seconds"])
-    words = ["python", "-m", "benchmarks.teacher_doors", "--out", out.name]
-    words += ["--resnet20", resnet20.name] if resnet20 else []
-    write_results(results, words, {"seed": 0, "same_network": same, "runs": runs})
+            compress(name, door, out / "runs" / architecture / door.name)
 
 
 if __name__ == "__main__":
