@@ -150,7 +150,7 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
             )
         complete = bool(about["complete"])
         _ = pool.spec, pool.teacher_digest, len(pool)
-        listed = [_shard_name(shard["file"]) for shard in about.get("shards", ())]
+        listed = [(_shard_name(s["file"]), s["sha256"]) for s in about.get("shards", ())]
     except (
         ArtifactError, UsageMistake, KeyError, OverflowError, TypeError, ValueError,
     ) as error:  # fmt: skip
@@ -273,7 +273,8 @@ def _begun(out: Path, plan: dict[str, Any]) -> Pool | None:
             f"{out} holds a pool of other settings (different: {', '.join(differs)}); "
             "choose another --out, or remove it"
         )
-    if found.get("complete") and _whole(out, found):
+    # Opened first: what a damaged list names must not be removed.
+    if found.get("complete") and _whole(out, open_pool(out).about):
         return open_pool(out)
     return None
 

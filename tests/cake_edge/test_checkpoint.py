@@ -160,3 +160,25 @@ def test_a_full_disk_leaves_what_was_there(stored, network, monkeypatch):
         save_checkpoint(stored, network, ABOUT, half=True)
     assert stored.read_bytes() == before
     assert list(stored.parent.iterdir()) == [stored]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channels": [8, 8, 8, 1 << 40]}, "the arguments channels"),
+        ({"channels": [8, 8, 8, 8], "stem_width": 8, "layers": [1, 1, 1, 5000]}, "layers"),
+        ({"channels": [8, 8, 8, 8000], "stem_width": 8}, "a network of .* values, far more"),
+        ({"checkpoint_path": "/etc/hostname"}, "the arguments checkpoint_path"),
+        ({"pretrained_cfg_overlay": {"url": "http://127.0.0.1/x"}}, "pretrained_cfg_overlay"),
+    ],
+)
+def test_a_header_that_asks_for_more_than_its_file_holds_is_refused(stored, arguments, message):
+    change_header(stored, lambda header: {**header, "arguments": arguments})
+    with pytest.raises(ArtifactError, match=message):
+        load_checkpoint(stored)
+
+
+def test_a_header_nested_deeply_is_refused(stored):
+    save_file(load_file(stored), stored, metadata={"cake_edge": "[" * 100_000})
+    with pytest.raises(ArtifactError, match="is damaged"):
+        read_header(stored)

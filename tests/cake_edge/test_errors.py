@@ -6,7 +6,7 @@ import re
 import pytest
 
 from cake_edge import errors
-from cake_edge.errors import CakeEdgeError, UsageMistake, near_names
+from cake_edge.errors import CakeEdgeError, TeacherError, UsageMistake, near_names
 
 CLASSES = {
     name: value
@@ -46,3 +46,15 @@ def test_at_most_that_many_names_are_offered_best_first():
     text = near_names("resnet18", (f"resnet1{n}" for n in range(10)), most=2)
     assert text.startswith(" (did you mean resnet18, ")
     assert text.count(",") == 1
+
+
+def test_a_message_is_one_line_whatever_it_cites():
+    assert str(TeacherError("a\nb\u2028c")) == "a b c"
+    assert str(TeacherError("red \x1b[31m")) == "red \\x1b[31m"
+
+
+def test_a_long_message_keeps_its_beginning_and_what_to_do():
+    said = str(TeacherError(f"w.pth names {'x' * 9000}; make it again"))
+    assert len(said) < 1000
+    assert said.startswith("w.pth names x")
+    assert said.endswith("; make it again")

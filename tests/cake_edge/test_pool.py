@@ -142,6 +142,21 @@ def test_damage_is_named(pool, teacher, tmp_path):
         open_pool(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/hostname", 7, {}])
+def test_a_list_that_names_other_files_is_refused_and_they_stay(teacher, tmp_path, name):
+    folder, outside = tmp_path / "p", tmp_path / "outside.safetensors"
+    synthesize(teacher, QUICK, folder, count=16, seed=0)
+    outside.write_bytes(b"mine")
+    about = json.loads((folder / "pool.json").read_text())
+    about["shards"][0]["file"] = name
+    (folder / "pool.json").write_text(json.dumps(about))
+    with pytest.raises(PoolError, match="is not the name of a shard"):
+        open_pool(folder)
+    with pytest.raises(PoolError, match="is not the name of a shard"):
+        synthesize(teacher, QUICK, folder, count=16, seed=0)
+    assert outside.read_bytes() == b"mine"
+
+
 def test_the_summary_counts_what_is_there(pool):
     batch, summary = SyntheticBatch.concatenate(list(pool.shards())), pool.summary()
     seen = batch.logits.argmax(1)

@@ -108,3 +108,20 @@ def test_toml_that_is_none_is_one_sentence_with_its_line() -> None:
     with pytest.raises(UsageMistake, match=r"x\.toml is not valid TOML: .*line 2") as caught:
         parse_toml("a = 1\nb = = 2\n", "x.toml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 20_000, "r.toml is nested too deeply"),
+        ("a = " + "9" * 5_000, "r.toml is not valid TOML"),
+    ],
+)
+def test_toml_made_to_exhaust_the_parser_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageMistake, match=message):
+        parse_toml(text, "r.toml")
+
+
+def test_a_whole_number_beyond_every_float_is_refused() -> None:
+    with pytest.raises(UsageMistake, match=r"rate is 1000.*must be finite"):
+        settings_from_dict(Inner, {"rate": 10**400}, "")

@@ -211,3 +211,19 @@ def test_a_damaged_file_gives_an_error_of_ours_or_loads(
     path.write_bytes(bytes(content[:length]))
     with suppress(CakeEdgeError):
         assert read_state(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_one_value_repeated_without_end_is_refused(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "w.pth"
+    tensor = torch.zeros(1, dtype=torch.float16).expand(1 << 40)
+    torch.save({"a": tensor}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(TeacherError, match="the tensor a is said to have 1,099,511,627,776"):
+        read_state(path)
+
+
+def test_a_tensor_of_many_axes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"a": torch.zeros([1] * 60)}, path)
+    with pytest.raises(TeacherError, match="the tensor a has 60 axes"):
+        read_state(path)
