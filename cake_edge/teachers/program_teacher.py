@@ -12,6 +12,7 @@ from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.teachers.network import Port, port_of, teacher_from_network
 from cake_edge.teachers.program_file import kind_of_program, read_exported, read_torchscript
 from cake_edge.teachers.stated import Stated
+from cake_edge.teachers.weights_file import refuse_non_finite
 
 __all__ = ["load_program_teacher"]
 
@@ -39,6 +40,7 @@ def load_program_teacher(path: Path, config: TeacherConfig) -> FrozenTeacher:
     # The reader sees to it that no archive holds more than its own size.
     check_memory(path, path.stat().st_size, TeacherError)
     network = read_exported(path) if kind == "torch.export" else read_torchscript(path)
+    refuse_non_finite(network.state_dict(), str(path))
     port = port_of(network.input_shape, str(path)) if network.input_shape else Port()
     return teacher_from_network(
         network,

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from cake_edge.errors import NumericsError, TeacherError
 from cake_edge.memory import check_memory
+from cake_edge.teachers.program_file.archive import kind_of_program
 
 __all__ = ["SUFFIXES", "read_state", "refuse_non_finite"]
 
@@ -115,10 +116,10 @@ def _read_safetensors(path: Path) -> Any:
 def _read_torch(path: Path) -> Any:
     """torch.load, told to build tensors and containers only."""
     zipped = _begins_as_zip(path)
-    if zipped and _is_torchscript(path):
+    if zipped and (kind := kind_of_program(path)) is not None:
         raise TeacherError(
-            f"{path} is a TorchScript program, not a file of weights; where you trust it, run "
-            f"{_conversion('torch.jit.load({0!r})', path)}"
+            f"{path} holds a {kind} program, its network with the weights, and not weights alone; "
+            "give it as the teacher, without --arch"
         )
     try:
         with warnings.catch_warnings():
@@ -167,14 +168,6 @@ def _begins_as_zip(path: Path) -> bool:
             return stream.read(4) == b"PK\x03\x04"
     except OSError as error:
         raise TeacherError(f"{path} cannot be opened: {error.strerror or error}") from error
-
-
-def _is_torchscript(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False  # torch.load words what is wrong with it
 
 
 def _conversion(load: str, path: Path) -> str:
