@@ -109,5 +109,3 @@ def test_a_request_that_timm_refuses_is_not_blamed_on_the_network() -> None:
     config = TeacherConfig(reference="timm:test_resnet", arguments={"nonsense": 1})
     with pytest.raises(UsageMistake, match="nonsense"):
         load_timm("test_resnet", config)
-
-

@@ -117,7 +117,7 @@ def test_a_torchscript_program_is_known(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
         archive.writestr("w/constants.pkl", b"")
         archive.writestr("w/data.pkl", b"")
-    with pytest.raises(TeacherError, match="a torchscript program.*without --arch"):
+    with pytest.raises(TeacherError, match=r"a torchscript program.*without --arch"):
         read_state(tmp_path / "w.pt")
 
 
