@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,9 @@ from benchmarks.quantization_tables import TABLES
 from cake_edge.pipeline import demo_recipe
 from cake_edge.provenance import sha256_file
 from cake_edge.recipe import resolved
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "results"
+RESULTS = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 @pytest.fixture(scope="module")
@@ -77,28 +81,14 @@ def test_the_tables_of_int8_are_those_of_the_results(root, name):
     assert TABLES[name](results) in (root / "docs/quantization.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "demo",
-        "demo_variants",
-        "fashion_mnist_teacher",
-        "kill_resume",
-        "low_bit",
-        "quantization_accuracy",
-        "quantization_cost",
-        "quantization_speed",
-        "startup",
-        "tensorrt_zoo",
-        "efficientnet_lite0",
-    ],
-)
+@pytest.mark.parametrize("name", RESULTS)
 def test_every_result_says_what_made_it(root, name):
     result = json.loads((root / f"benchmarks/results/{name}.json").read_text())
     assert result["command"].startswith("python -m benchmarks.")
     assert {"versions", "processor", "cpu_flags", "machine"} <= result["environment"].keys()
     text = json.dumps(result)
     assert not re.search(r'"/(home|root|tmp|work)\b', text)
+    assert f"`{name}.json`" in (root / "benchmarks/README.md").read_text(encoding="utf-8")
 
 
 def test_killed_runs_ended_with_the_same_bytes(root):
