@@ -36,6 +36,7 @@ from benchmarks.results_files import RESULTS, write_results
 from cake_edge.networks import build_network
 from cake_edge.pool import synthesize
 from cake_edge.priors import PRIORS
+from cake_edge.provenance import read_json
 from cake_edge.samplers import CakeConfig
 from cake_edge.seeding import generator
 from cake_edge.spec import ImageSpec
@@ -190,7 +191,7 @@ def vendors(resnet20: Path | None) -> Iterator[Door]:
         file = "table_cls/models/table_cls.onnx"
         yield Door(
             "lines of tables, a package's ONNX from torch",
-            ("--teacher", f"package:{file}", "--mean", "0.485,0.456,0.406",
+            ("--teacher", f"package:{file}", "--input-size", "3,224,224", "--mean", "0.485,0.456,0.406",
              "--std", "0.229,0.224,0.225", "--colour", "bgr"),
         )  # fmt: skip
 
@@ -231,16 +232,20 @@ def command(words: list[str]) -> dict[str, Any]:
 @click.option("--resnet20", type=click.Path(path_type=Path, exists=True), help="The vendor's .th.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS / "teacher_doors.json")
-def main(resnet20: Path | None, out: Path, results: Path) -> None:
+@click.option("--kept", is_flag=True, help="Keep the rows that the results file has.")
+def main(resnet20: Path | None, out: Path, results: Path, kept: bool) -> None:
     """Runs all of it; the results are written anew after every run."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     words = ["python", "-m", "benchmarks.teacher_doors", "--out", out.name]
     words += ["--resnet20", resnet20.name] if resnet20 else []
-    same: dict[str, Any] = {}
-    runs: dict[str, Any] = {}
+    before = read_json(results) if kept else {}
+    same: dict[str, Any] = before.get("same_network", {})
+    runs: dict[str, Any] = before.get("runs", {})
 
     def compress(name: str, door: Door, folder: Path) -> None:
+        if name in runs:
+            return
         runs[name] = run(door, folder)
         logger.info("%s: compressed in %s s", name, runs[name]["compress_seconds"])
         write_results(results, words, {"seed": 0, "same_network": same, "runs": runs})
@@ -252,6 +257,8 @@ def main(resnet20: Path | None, out: Path, results: Path) -> None:
         reference = FrozenTeacher(copy.deepcopy(network), SPEC, architecture=architecture)
         for door in saved(network, architecture, out / architecture):
             name = f"{architecture}, {door.name}"
+            if name in runs:
+                continue
             same[name] = differences(door, reference, out / architecture)
             logger.info("%s: %s", name, same[name])
             compress(name, door, out / "runs" / architecture / door.name)
