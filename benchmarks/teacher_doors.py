@@ -191,8 +191,8 @@ def vendors(resnet20: Path | None) -> Iterator[Door]:
         file = "table_cls/models/table_cls.onnx"
         yield Door(
             "lines of tables, a package's ONNX from torch",
-            ("--teacher", f"package:{file}", "--input-size", "3,224,224", "--mean", "0.485,0.456,0.406",
-             "--std", "0.229,0.224,0.225", "--colour", "bgr"),
+            ("--teacher", f"package:{file}", "--input-size", "3,224,224",
+             "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--colour", "bgr"),
         )  # fmt: skip
 
 
