@@ -16,7 +16,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("cake_edge.cli.demo", "The whole job on the embedded teacher."),
-    "compress": ("cake_edge.cli.compress", "The whole job from a recipe."),
+    "compress": ("cake_edge.cli.compress", "The whole job, from a recipe or a teacher."),
     "inspect": ("cake_edge.cli.inspect", "Say what is understood of a teacher."),
     "synthesize": ("cake_edge.cli.synthesize", "Make a pool of synthetic images from a teacher."),
     "distill": ("cake_edge.cli.distill", "Train a student on a pool."),
@@ -98,7 +98,8 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExamples:\n"
     "  cake-edge demo --out runs/demo\n"
-    "  cake-edge compress recipes/efficientnet-lite0.toml --budget smoke --out runs/lite0\n"
+    "  cake-edge inspect vendor.onnx --preset imagenet\n"
+    "  cake-edge compress --teacher vendor.onnx --preset imagenet --budget smoke --out runs/x\n"
     "  cake-edge COMMAND --help",
 )
 @click.option(
