@@ -102,3 +102,15 @@ def test_killed_runs_ended_with_the_same_bytes(root):
 def test_help_starts_at_once(root):
     result = json.loads((root / "benchmarks/results/startup.json").read_text())
     assert result["ratio"] <= 1.5
+
+
+def test_the_same_network_through_every_door_gives_the_same_logits(root):
+    result = json.loads((root / "benchmarks/results/teacher_doors.json").read_text())
+    same = result["same_network"]
+    assert len(same) == 15
+    assert max(row["logits"] for row in same.values()) <= 1e-4
+    # ONNX is another graph (folded, fused), and an optimiser magnifies the last bits of a gradient.
+    alike = [row for name, row in same.items() if not name.endswith(", ONNX")]
+    assert max(row["pool_images"] for row in alike) <= 1e-4
+    assert all(len(run["files"]) == 3 and run["inspect"]["macs"] for run in result["runs"].values())
+    assert len(result["runs"]) == 20
