@@ -1,26 +1,23 @@
 """Times several models side by side on one machine, so that its noise hits all of them alike.
 
-Models take turns (A B C, then in another order, …). A turn is one call outside the clock, then a
-burst of timed calls: a model deployed alone finds its weights in the cache, and the call outside
-the clock puts back what the model before it displaced. Comparing two models compares their turns
-of the same round, so a neighbour that slows the machine for a second slows both sides.
+Models take turns (A B C, then in another order, …), each turn as `lane` makes it. Comparing two
+models compares their turns of the same round, so a neighbour that slows the machine for a second
+slows both sides. Here all models share this process; `isolation` gives each one of its own.
 """
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cake_edge.errors import UsageMistake
 from cake_edge.progress import Progress, silent
 from exporters.latency import statistics
+from exporters.latency.lane import Images, Inference, Lane, no_garbage_collection
 from exporters.latency.statistics import Interval, Samples, Stability, Summary
 
 __all__ = [
@@ -32,15 +29,6 @@ __all__ = [
     "paired_ratio",
     "random_images",
 ]
-
-Images = npt.NDArray[np.float32]
-
-
-class Inference(Protocol):
-    """What is timed: any open session of `exporters.runtimes` will do."""
-
-    def infer(self, images: Images, /) -> npt.NDArray[np.float32]:
-        """Takes [N, C, H, W] to [N, classes]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +89,25 @@ class LatencyResult:
         object.__setattr__(self, "summary", statistics.summarise(self.samples_ms))
         object.__setattr__(self, "stability", statistics.stability(self.samples_ms.reshape(-1)))
 
+    @classmethod
+    def from_times(
+        cls,
+        *,
+        turns_ns: Sequence[Sequence[int]],
+        warmup_ns: Sequence[int],
+        wall_ns: int,
+        batch: int,
+    ) -> LatencyResult:
+        """Makes a result of what a `Lane` has measured, [rounds, burst] and [calls] nanoseconds."""
+        samples = np.asarray(turns_ns, dtype=np.float64) / 1e6
+        return cls(
+            samples_ms=samples,
+            batch=batch,
+            first_ms=warmup_ns[0] / 1e6,
+            warmup_mean_ms=float(np.mean(warmup_ns)) / 1e6,
+            throughput=batch * samples.size / max(wall_ns / 1e9, 1e-9),
+        )
+
     @property
     def rounds_ms(self) -> Samples:
         """[rounds] median of each turn: what two models measured together are compared by."""
@@ -151,12 +158,18 @@ def measure(
         UsageMistake: there is no session, or an image array does not fit.
     """
     _check(sessions, images, config)
-    lanes = [_Lane(session, batch) for session, batch in zip(sessions, images, strict=True)]
-    with _no_garbage_collection():
+    lanes = [Lane(session, batch) for session, batch in zip(sessions, images, strict=True)]
+    with no_garbage_collection():
         for lane in lanes:
-            lane.warm_up(config)
+            lane.warm_up(count=config.warmup_count, seconds=config.warmup_seconds)
         _take_turns(lanes, config, progress)
-    return [lane.result(config) for lane in lanes]
+    return [
+        LatencyResult.from_times(
+            turns_ns=lane.turns_ns, warmup_ns=lane.warmup_ns, wall_ns=lane.wall_ns,
+            batch=config.batch,
+        )
+        for lane in lanes
+    ]  # fmt: skip
 
 
 def paired_ratio(a: LatencyResult, b: LatencyResult, *, seed: int = 0) -> Interval:
@@ -168,7 +181,7 @@ def paired_ratio(a: LatencyResult, b: LatencyResult, *, seed: int = 0) -> Interv
     return statistics.paired_ratio(a.rounds_ms, b.rounds_ms, seed=seed)
 
 
-def _take_turns(lanes: list[_Lane], config: LatencyConfig, progress: Progress) -> None:
+def _take_turns(lanes: list[Lane], config: LatencyConfig, progress: Progress) -> None:
     random = np.random.default_rng(config.seed)
     target, limit = config.min_seconds * len(lanes), config.max_seconds * len(lanes)
     start, calls = time.perf_counter(), 0
@@ -181,61 +194,6 @@ def _take_turns(lanes: list[_Lane], config: LatencyConfig, progress: Progress) -
         progress("latency", min(int(100 * share), 100), 100, f"{calls} calls of each model")
         if share >= 1 or elapsed >= limit:
             return
-
-
-class _Lane:
-    """One model with its input, and what has been measured of it."""
-
-    def __init__(self, session: Inference, images: Images) -> None:
-        self._infer = session.infer
-        self._images = images
-        self._warmup: list[int] = []
-        self._turns: list[list[int]] = []
-        self._wall = 0
-
-    def warm_up(self, config: LatencyConfig) -> None:
-        clock, infer, images = time.perf_counter_ns, self._infer, self._images
-        start = clock()
-        while (
-            len(self._warmup) < config.warmup_count or clock() - start < config.warmup_seconds * 1e9
-        ):
-            before = clock()
-            infer(images)
-            self._warmup.append(clock() - before)
-
-    def turn(self, burst: int) -> None:
-        clock, infer, images = time.perf_counter_ns, self._infer, self._images
-        infer(images)
-        marks = [0] * (2 * burst)
-        for index in range(0, 2 * burst, 2):
-            marks[index] = clock()
-            infer(images)
-            marks[index + 1] = clock()
-        self._wall += marks[-1] - marks[0]
-        self._turns.append([marks[i + 1] - marks[i] for i in range(0, 2 * burst, 2)])
-
-    def result(self, config: LatencyConfig) -> LatencyResult:
-        samples = np.asarray(self._turns, dtype=np.float64) / 1e6
-        return LatencyResult(
-            samples_ms=samples,
-            batch=config.batch,
-            first_ms=self._warmup[0] / 1e6,
-            warmup_mean_ms=float(np.mean(self._warmup)) / 1e6,
-            throughput=config.batch * samples.size / max(self._wall / 1e9, 1e-9),
-        )
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Collects once, then keeps the collector from landing inside one model's clock."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _check(sessions: Sequence[Inference], images: Sequence[Images], config: LatencyConfig) -> None:
