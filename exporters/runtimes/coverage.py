@@ -7,19 +7,16 @@ does not fuse runs in float, between two conversions.
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cake_edge.errors import ArtifactError, RuntimeUnavailable
 from exporters.optional import import_package
 from exporters.runtimes.ort import open_inference_session, session_options
+from exporters.runtimes.profile import RanNode, profiled, ran_nodes
 from exporters.runtimes.reasons import Written
 
 __all__ = ["coverage", "written_coverage"]
@@ -68,17 +65,17 @@ def coverage(path: Path, *, left_float: Collection[str] = ()) -> dict[str, Any]:
     nodes = _profiled_nodes(path)
     integer, floating = Counter[str](), Counter[str]()
     names = []
-    for name, operator in nodes:
-        if operator in INT8_OPERATORS:
-            integer[INT8_OPERATORS[operator]] += 1
-        elif operator in FLOAT_OPERATORS:
-            floating[FLOAT_OPERATORS[operator]] += 1
-            names.append(name)
+    for node in nodes:
+        if node.operator in INT8_OPERATORS:
+            integer[INT8_OPERATORS[node.operator]] += 1
+        elif node.operator in FLOAT_OPERATORS:
+            floating[FLOAT_OPERATORS[node.operator]] += 1
+            names.append(node.name)
     written = _read(path) if names else None
     if written is not None:
         names = [written.name(name) for name in names]
     return {
-        **_summary(integer, floating, names, [operator for _, operator in nodes]),
+        **_summary(integer, floating, names, [node.operator for node in nodes]),
         "reasons": written.reasons(names, left_float) if written is not None else {},
         "profiled": True,
     }
@@ -150,22 +147,8 @@ def _summary(
     }
 
 
-def _profiled_nodes(path: Path) -> list[tuple[str, str]]:
-    """(name, operator) of every node of one inference, in order."""
-    with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder:
-        options = session_options()
-        options.enable_profiling = True
-        options.profile_file_prefix = os.fspath(Path(folder) / "profile")
-        session = open_inference_session(os.fspath(path), options, what=str(path))
-        blanks = {
-            port.name: np.zeros([d if isinstance(d, int) else 1 for d in port.shape], np.float32)
-            for port in session.get_inputs()
-        }
-        session.run(None, blanks)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    suffix = "_kernel_time"
-    return [
-        (event["name"].removesuffix(suffix), event["args"]["op_name"])
-        for event in events
-        if event.get("cat") == "Node" and event["name"].endswith(suffix)
-    ]
+def _profiled_nodes(path: Path) -> list[RanNode]:
+    """Every node of one inference, in order."""
+    options = session_options()
+    with profiled(options):
+        return ran_nodes(open_inference_session(os.fspath(path), options, what=str(path)))
