@@ -9,12 +9,19 @@ from cake_edge.errors import UsageMistake, near_names
 from cake_edge.samplers.base import Sampler, SamplerConfig
 from cake_edge.samplers.cake import CakeConfig
 from cake_edge.samplers.cake_paper import CakePaperConfig
+from cake_edge.samplers.data_impressions import DataImpressionsConfig
+from cake_edge.samplers.deep_inversion import DeepInversionConfig
+from cake_edge.samplers.forward_only import ForwardOnlyConfig
 from cake_edge.settings import settings_from_dict
 
 __all__ = [
+    "FAMILY",
     "SAMPLERS",
     "CakeConfig",
     "CakePaperConfig",
+    "DataImpressionsConfig",
+    "DeepInversionConfig",
+    "ForwardOnlyConfig",
     "Sampler",
     "SamplerConfig",
     "sampler_settings",
@@ -24,6 +31,15 @@ SAMPLERS: dict[str, type[CakeConfig] | type[CakePaperConfig]] = {
     CakeConfig.name: CakeConfig,
     CakePaperConfig.name: CakePaperConfig,
 }
+"""The project's own sampler, and the one it is measured against."""
+
+FAMILY: dict[str, type[SamplerConfig]] = {
+    **SAMPLERS,
+    DataImpressionsConfig.name: DataImpressionsConfig,
+    DeepInversionConfig.name: DeepInversionConfig,
+    ForwardOnlyConfig.name: ForwardOnlyConfig,
+}
+"""Every sampler: those, and other published methods behind the same interface."""
 
 
 def sampler_settings(name: str, values: Mapping[str, Any], where: str = "sampler") -> SamplerConfig:
@@ -32,9 +48,9 @@ def sampler_settings(name: str, values: Mapping[str, Any], where: str = "sampler
     Raises:
         UsageMistake: no such sampler, an unknown setting, or a value of the wrong type.
     """
-    if name not in SAMPLERS:
+    if name not in FAMILY:
         raise UsageMistake(
-            f"{where.rstrip(': ')}: there is no sampler {name!r}{near_names(name, SAMPLERS)}; "
-            f"allowed: {', '.join(sorted(SAMPLERS))}"
+            f"{where.rstrip(': ')}: there is no sampler {name!r}{near_names(name, FAMILY)}; "
+            f"allowed: {', '.join(sorted(FAMILY))}"
         )
-    return settings_from_dict(SAMPLERS[name], values, where)
+    return settings_from_dict(FAMILY[name], values, where)

@@ -1,0 +1,111 @@
+"""What all samplers that push images share: even targets, the box of pixels, finished shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from cake_edge.batch import SyntheticBatch
+from cake_edge.errors import UsageMistake, near_names
+from cake_edge.priors import PRIORS
+from cake_edge.samplers.base import judge
+from cake_edge.samplers.optimise import draw_tuples
+from cake_edge.spec import ImageSpec
+from cake_edge.teachers.frozen import FrozenTeacher
+
+__all__ = [
+    "at_least_one",
+    "even_targets",
+    "finished",
+    "known_prior",
+    "not_negative",
+    "pixel_box",
+    "positive",
+    "shard_size",
+]
+
+
+def at_least_one(settings: Any, *fields: str) -> None:
+    """Refuses settings that count something and are below 1.
+
+    Raises:
+        UsageMistake: one of them is.
+    """
+    for field in fields:
+        if getattr(settings, field) < 1:
+            raise UsageMistake(f"{field} is {getattr(settings, field)}; it must be at least 1")
+
+
+def not_negative(settings: Any, *fields: str) -> None:
+    """Refuses weights below 0.
+
+    Raises:
+        UsageMistake: one of them is.
+    """
+    for field in fields:
+        if getattr(settings, field) < 0:
+            raise UsageMistake(f"{field} is {getattr(settings, field)}; it must be 0 or more")
+
+
+def positive(settings: Any, *fields: str) -> None:
+    """Refuses sizes that are not above 0.
+
+    Raises:
+        UsageMistake: one of them is not.
+    """
+    for field in fields:
+        if getattr(settings, field) <= 0:
+            raise UsageMistake(f"{field} is {getattr(settings, field)}; it must be above 0")
+
+
+def known_prior(name: str) -> None:
+    """Refuses the name of a prior that there is not.
+
+    Raises:
+        UsageMistake: with the names that are near.
+    """
+    if name not in PRIORS:
+        raise UsageMistake(
+            f"prior is {name!r}{near_names(name, PRIORS)}; allowed: {', '.join(sorted(PRIORS))}"
+        )
+
+
+def shard_size(images_per_shard: int, count: int, index: int) -> int:
+    """Returns how many of `count` images are in shard `index`: the last one may be short."""
+    return min(images_per_shard, count - index * images_per_shard)
+
+
+def even_targets(count: int, classes: int, random: torch.Generator) -> torch.Tensor:
+    """Returns targets [count]: every class once in random order, then every class again."""
+    return draw_tuples(-(-count // classes), classes, classes, random).flatten()[:count]
+
+
+def pixel_box(
+    spec: ImageSpec, device: torch.device
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """Returns the std, and what black and white become, each [1, C, 1, 1]."""
+    mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
+    std = torch.tensor(spec.std, device=device).view(1, -1, 1, 1)
+    return std, (-mean / std, (1 - mean) / std)
+
+
+def finished(
+    teacher: FrozenTeacher,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    steps: int,
+    batch: int,
+    half: bool,
+) -> SyntheticBatch:
+    """Rounds images [N, C, H, W] to what is stored, and asks the teacher about exactly that."""
+    images = images.detach()
+    if half:
+        images = images.half().float()
+    return SyntheticBatch(
+        images=images,
+        logits=judge(teacher, images, batch),
+        targets=targets,
+        steps=torch.full_like(targets, steps),
+    )
