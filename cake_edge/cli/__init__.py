@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("cake_edge.cli.build", "Build a TensorRT engine from an ONNX model."),
     "evaluate": ("cake_edge.cli.evaluate", "Measure accuracy and agreement on real images."),
     "bench": ("cake_edge.cli.bench", "Measure latency."),
+    "import-trtexec": (
+        "cake_edge.cli.import_trtexec",
+        "Read what trtexec measured on a board as a result of bench.",
+    ),
     "compare": ("cake_edge.cli.compare", "Say whether new measurements are worse than old ones."),
     "report": ("cake_edge.cli.report", "Write the HTML, Markdown and JSON report of a run."),
     "device": ("cake_edge.cli.device", "Say which device this is, and what would spoil a figure."),

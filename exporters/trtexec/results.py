@@ -50,9 +50,9 @@ def rows_from_trtexec(paths: Sequence[Path]) -> dict[str, Any]:
         paths: folders, each a run; and files, which together are one run.
 
     Returns:
-        `schema_version`; `models`: a row a run, with `latency_ms` (milliseconds), `samples_ms`,
-        `clock` (what is inside it) and `trtexec` (steps, layers, throughput, command);
-        `environment` with `runtime` and `warnings`.
+        `schema_version`; `models`: a row a run, with `latency_ms` (milliseconds), `samples_ms`
+        ([calls, 1], or None where it kept none), `clock` (what is inside it) and `trtexec`
+        (steps, layers, throughput, command); `environment` with `runtime` and `warnings`.
 
     Raises:
         UsageMistake: nothing is given.
@@ -145,10 +145,11 @@ def _take_json(run: _Run, path: Path, text: str) -> str:
 def _row(run: _Run) -> dict[str, Any]:
     log = run.log
     batch = log.batch if log is not None else 1
+    samples: list[list[float]] | None
     if run.times is not None:
         latency, samples = _measured(run, batch)
     elif log is not None and log.summary:
-        latency, samples = _printed(log, batch), []
+        latency, samples = _printed(log, batch), None
     else:
         raise ArtifactError(
             f"{run.name} holds neither --exportTimes nor a performance summary of trtexec; run it "
@@ -183,7 +184,7 @@ def _row(run: _Run) -> dict[str, Any]:
     }
 
 
-def _measured(run: _Run, batch: int) -> tuple[dict[str, Any], list[float]]:
+def _measured(run: _Run, batch: int) -> tuple[dict[str, Any], list[list[float]]]:
     samples = _column(run, "latencyMs")
     summary = statistics.summarise(samples)
     stability = statistics.stability(samples)
@@ -204,7 +205,8 @@ def _measured(run: _Run, batch: int) -> tuple[dict[str, Any], list[float]]:
         "batch": batch,
         **_rate(run.log, batch),
     }
-    return latency, samples.tolist()
+    # Calls follow one another; each is a round of its own.
+    return latency, [[each] for each in samples.tolist()]
 
 
 def _rate(log: Log | None, batch: int) -> dict[str, float]:
