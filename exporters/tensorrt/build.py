@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,17 +73,10 @@ def engine_from_onnx(
     """
     for place in (out, manifest_path(out)):
         refuse_existing(place)
-    if cache is None:
-        with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder:
-            report = cached_engine(
-                path,
-                config,
-                module=module,
-                cache=Path(folder),
-                timeout_seconds=timeout_seconds,
-            )
-            put_copy(report.path, out)
-    else:
+    with ExitStack() as stack:
+        if cache is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cake-edge-"))
+            cache = Path(folder)
         report = cached_engine(
             path, config, module=module, cache=cache, timeout_seconds=timeout_seconds
         )
