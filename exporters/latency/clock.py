@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ["Clock", "WallClock", "no_garbage_collection"]
+__all__ = ["Clock", "WallClock"]
 
 
 class Clock(Protocol):
@@ -31,16 +28,3 @@ class WallClock:
     def sleep(self, seconds: float) -> None:
         """As `time.sleep`."""
         time.sleep(seconds)
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Collects once, then keeps the collector from landing inside the clock."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

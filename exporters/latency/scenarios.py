@@ -17,9 +17,9 @@ import numpy.typing as npt
 from cake_edge.errors import UsageMistake
 from cake_edge.progress import Progress, silent
 from exporters.latency import statistics
-from exporters.latency.clock import Clock, WallClock, no_garbage_collection
+from exporters.latency.clock import Clock, WallClock
 from exporters.latency.early_stopping import percentile_bound
-from exporters.latency.harness import Images, Inference
+from exporters.latency.lane import Images, Inference, no_garbage_collection
 from exporters.latency.scenario_config import NOT_A_SUBMISSION, SCENARIOS, ScenarioConfig
 from exporters.latency.server import Limits, serve
 from exporters.latency.server_run import ServerRun, run_server, search_server

@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from cake_edge.errors import UsageMistake
 from exporters.latency.clock import Clock
+from exporters.latency.lane import Images
 
 __all__ = ["Limits", "Served", "poisson_arrivals", "serve"]
 
 Seconds = npt.NDArray[np.float64]
-Images = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import numpy as np
 from cake_edge.progress import Progress, silent
 from exporters.latency.clock import Clock
 from exporters.latency.early_stopping import allowed_over, percentile_bound
-from exporters.latency.harness import Images
+from exporters.latency.lane import Images
 from exporters.latency.qps_search import highest_rate
 from exporters.latency.scenario_config import BOUNDS, ScenarioConfig
 from exporters.latency.server import Limits, Served, poisson_arrivals, serve

@@ -11,7 +11,7 @@ blocks of about the cube root of n keep that dependence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     "Stability",
     "Summary",
     "bootstrap_median",
+    "doubts",
     "paired_ratio",
     "stability",
     "summarise",
@@ -38,6 +39,10 @@ WINDOWS = 10
 WINDOW_SAMPLES = 10
 SPREAD_LIMIT = 0.10
 """Window medians further apart than this share of their median mean an unstable machine."""
+LAST_WINDOWS = 3
+"""So many windows that agree end what Triton's Model Navigator takes for warming up."""
+CV_LIMIT = 0.025
+"""trtexec calls times unstable whose coefficient of variation is larger."""
 _CHUNK = 1 << 21
 
 
@@ -102,6 +107,8 @@ class Stability:
     """(largest - smallest) / median of those; None where there are too few samples to tell."""
     unstable: bool
     """The spread is over a tenth, or cannot be told."""
+    settled: bool
+    """The last three windows are within a tenth of each other, whatever came before."""
 
 
 def summarise(samples_ms: Samples) -> Summary:
@@ -140,11 +147,42 @@ def stability(samples_ms: Samples) -> Stability:
     values = _checked(samples_ms)
     count = min(WINDOWS, values.size // WINDOW_SAMPLES)
     if count < 3:
-        return Stability(medians=(), spread=None, unstable=True)
+        return Stability(medians=(), spread=None, unstable=True, settled=False)
     medians = tuple(float(np.median(part)) for part in np.array_split(values, count))
-    middle = float(np.median(medians))
-    spread = (max(medians) - min(medians)) / middle if middle > 0 else 0.0
-    return Stability(medians=medians, spread=spread, unstable=spread > SPREAD_LIMIT)
+    spread = _spread(medians)
+    return Stability(
+        medians=medians,
+        spread=spread,
+        unstable=spread > SPREAD_LIMIT,
+        settled=_spread(medians[-LAST_WINDOWS:]) <= SPREAD_LIMIT,
+    )
+
+
+def doubts(summary: Summary, stability: Stability) -> tuple[str, ...]:
+    """Returns sentences on what keeps a median from being the whole story; none where all is well.
+
+    Args:
+        summary: of the samples.
+        stability: of the same samples.
+    """
+    said = []
+    if stability.spread is None:
+        said.append(f"{summary.count} calls are too few to tell whether the machine held still")
+    elif stability.unstable:
+        moved = f"the median moved by {100 * stability.spread:.0f} % while it was measured"
+        said.append(
+            f"{moved}, and had settled at the end: warm up longer"
+            if stability.settled
+            else f"{moved}: other work, heat or clocks that change shaped it"
+        )
+    if summary.cv > CV_LIMIT:
+        said.append(
+            f"calls scatter by {100 * summary.cv:.0f} % of their mean, over "
+            f"{100 * CV_LIMIT:g} %: read the percentiles beside the mean"
+        )
+    if not summary.p99_reliable:
+        said.append(f"p99 rests on fewer than ten of {summary.count} calls")
+    return tuple(said)
 
 
 def paired_ratio(a: Samples, b: Samples, *, seed: int = 0) -> Interval:
@@ -198,6 +236,12 @@ def _block_sampler(
         return ((starts + offsets) % n).reshape(rows, -1)[:, :n]
 
     return draw
+
+
+def _spread(medians: Sequence[float]) -> float:
+    """(largest - smallest) / median."""
+    middle = float(np.median(medians))
+    return (max(medians) - min(medians)) / middle if middle > 0 else 0.0
 
 
 def _pair(a: Samples, b: Samples) -> tuple[Samples, Samples]:

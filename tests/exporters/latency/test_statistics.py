@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from reference import statistics as reference
 
 from cake_edge.errors import NumericsError, UsageMistake
 from exporters.latency.statistics import (
     bootstrap_median,
+    doubts,
     paired_ratio,
     stability,
     summarise,
@@ -119,3 +121,46 @@ def test_few_samples_cannot_be_called_stable() -> None:
     found = stability(np.ones(29))
     assert found.unstable
     assert found.spread is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100, 333])
+def test_percentiles_and_variation_agree_with_their_definitions(size):
+    samples = np.random.default_rng(size).lognormal(0.0, 1.0, size=size)
+    found = summarise(samples)
+    for percent, value in ((50, found.p50), (90, found.p90), (95, found.p95), (99, found.p99)):
+        assert value == reference.nearest_rank(samples.tolist(), percent)
+    if size > 1:
+        assert found.cv == pytest.approx(reference.coefficient_of_variation(samples.tolist()))
+
+
+def test_the_bootstrap_is_that_over_all_resamples():
+    samples = np.array([3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.6])
+    every = np.array(reference.every_block_median(samples.tolist(), block=2))
+    found = bootstrap_median(samples, resamples=20_000, confidence=0.8)
+    assert found.estimate == reference.median(samples.tolist())
+    # Of so few values the ends are samples, and the same ones.
+    assert (found.low, found.high) == tuple(np.quantile(every, (0.1, 0.9)))
+
+
+def test_what_settled_late_is_told_from_what_never_does():
+    warming = stability(np.repeat([2.0, 1.6, 1.3, 1.1, 1, 1, 1, 1, 1, 1], 20))
+    assert (warming.unstable, warming.settled) == (True, True)
+    leaping = stability(np.repeat([1, 1, 1, 1, 1, 1, 1, 1.0, 1.5, 1.0], 20))
+    assert (leaping.unstable, leaping.settled) == (True, False)
+    steady = stability(np.ones(200))
+    assert (steady.unstable, steady.settled) == (False, True)
+    assert not stability(np.ones(29)).settled
+
+
+def said_of(samples):
+    return " | ".join(doubts(summarise(samples), stability(samples)))
+
+
+def test_doubts_name_what_is_wrong_and_nothing_else():
+    assert said_of(np.random.default_rng(8).normal(1.0, 0.01, size=1000)) == ""
+    assert said_of(np.ones(999)) == "p99 rests on fewer than ten of 999 calls"
+    assert "too few to tell" in said_of(np.ones(29))
+    assert "warm up longer" in said_of(np.repeat([1.2, 1, 1, 1, 1, 1, 1, 1, 1, 1.0], 100))
+    assert "other work" in said_of(np.repeat([1, 1, 1, 1, 1, 1, 1, 1, 1.2, 1.0], 100))
+    scattered = said_of(np.random.default_rng(9).normal(1.0, 0.05, size=1000))
+    assert scattered.startswith("calls scatter by 5 % of their mean, over 2.5 %")
