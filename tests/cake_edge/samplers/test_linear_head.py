@@ -9,6 +9,7 @@ from torch import nn
 
 from cake_edge.onnx_network import network_from_onnx
 from cake_edge.samplers.linear_head import head_weights
+from cake_edge.seeding import generator
 from cake_edge.teachers.adapters import (
     ChannelsLast,
     FixedBatch,
@@ -25,17 +26,20 @@ from cake_edge.teachers.subset import keep_classes
 class Net(nn.Module):
     """A convolution and a head: linear, of one by one convolution, or of cosines."""
 
-    def __init__(self, kind="linear", classes=4):
+    def __init__(self, kind="linear", classes=4, seed=0):
         super().__init__()
         self.kind = kind
         self.stem = nn.Conv2d(1, 8, 3, stride=2, padding=1)
         self.wide = nn.Linear(8, classes)  # of the head's shape, and not the head
         self.back = nn.Linear(classes, 8)
         self.head = nn.Conv2d(8, classes, 1) if kind == "convolution" else nn.Linear(8, classes)
+        random = generator(seed, "net")
+        for weight in self.parameters():
+            nn.init.normal_(weight, std=0.4, generator=random)
 
     def forward(self, images):
         features = self.stem(images).relu().mean((2, 3))
-        features = self.back(self.wide(features).relu())
+        features = self.back(self.wide(features).tanh())
         if self.kind == "convolution":
             return self.head(features[:, :, None, None]).flatten(1)
         if self.kind == "cosine":
@@ -100,7 +104,7 @@ class TakesChannelsLast(nn.Module):
 class TwoHeads(nn.Module):
     def __init__(self):
         super().__init__()
-        self.one, self.other = Net(), Net()
+        self.one, self.other = Net(), Net(seed=1)
 
     def forward(self, images):
         return (self.one(images) + self.other(images)) / 2
