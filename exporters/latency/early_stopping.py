@@ -14,6 +14,7 @@ not at rest this bound is as good as the run was long.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -72,6 +73,7 @@ def allowed_over(count: int, share: float, *, confidence: float = CONFIDENCE) ->
     return max(int(np.count_nonzero(passed)) - 1, 0)
 
 
+@cache
 def queries_needed(share: float, *, confidence: float = CONFIDENCE) -> int:
     """Returns the fewest calls after which `percentile_bound` gives a figure.
 

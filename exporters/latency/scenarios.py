@@ -191,7 +191,7 @@ def _streamed(
     progress: Progress,
 ) -> ScenarioResult:
     """Each query follows the answer to the one before."""
-    found: list[float] = []
+    found, wanted = list[float](), config.queries
     start = end = shown = clock.now()
     while True:
         images = queries[len(found) % len(queries)]
@@ -200,7 +200,7 @@ def _streamed(
         end = clock.now()
         found.append(end - before)
         elapsed = end - start
-        share = min(len(found) / config.queries, elapsed / (config.min_seconds or 1e-9))
+        share = min(len(found) / wanted, elapsed / (config.min_seconds or 1e-9))
         over = share >= 1 or elapsed >= config.max_seconds
         if over or end - shown > 0.2:
             shown = end
