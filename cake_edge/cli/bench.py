@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cake_edge.cli.console import emit, progress_sink, table
+from cake_edge.cli.bench_options import bench_options
+from cake_edge.cli.bench_table import show_plan, show_rows
+from cake_edge.cli.console import emit, progress_sink
 from cake_edge.cli.device import host_from, host_options
-from cake_edge.cli.options import (
-    examples,
-    json_option,
-    seed_option,
-    threads_option,
-    verbosity_options,
-)
+from cake_edge.cli.options import examples, json_option, verbosity_options
+from cake_edge.errors import ArtifactError, UsageMistake
+
+if TYPE_CHECKING:
+    from exporters.remote import BenchOptions, Host
+    from exporters.remote.journal import Journal
 
 __all__ = ["command"]
 
@@ -24,147 +26,152 @@ __all__ = ["command"]
     "bench",
     epilog=examples(
         "cake-edge bench student.int8.ort-x86.onnx",
-        "cake-edge bench runs/demo/artifacts/*.onnx --threads 1 --seconds 5",
+        "cake-edge bench runs/demo/artifacts/*.onnx --seconds 5 --cold 5 --out latency.json",
+        "cake-edge bench student.int8.ort-x86.onnx --threads 1,2 --sweep-batch",
         "cake-edge bench student.int8.ort-arm.onnx --host user@jetson --out board.json",
-        "cake-edge bench teacher.fp32.onnx student.fp32.onnx --batch 8 --out latency.json --json",
+        "cake-edge bench teacher.fp32.onnx student.fp32.onnx --batch 8 --dry-run",
     ),
 )
 @click.argument(
     "models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@threads_option
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images a call."
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True, max=3600),
-    default=3.0,
-    show_default=True,
-    help="Least time spent on each model, warm-up aside.",
-)
+@bench_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="JSON file for the result with every raw sample; a new one.",
 )
 @click.option(
-    "--force",
+    "--resume",
     is_flag=True,
-    help="Time files made for another machine too, though it says nothing of that machine.",
+    help="Take up the finished rows of a run that was ended before --out was written.",
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["ort", "tensorrt"]),
-    default="ort",
-    show_default=True,
-    help="ONNX Runtime on the processor, or TensorRT on the GPU.",
-)
-@click.option(
-    "--energy",
-    type=click.FloatRange(min=0, max=3600),
-    default=10.0,
-    show_default=True,
-    help="Seconds spent on each model's energy, where the device has power sensors.",
-)
+@click.option("--dry-run", is_flag=True, help="Print what would be measured, and measure nothing.")
+@click.option("--strict", is_flag=True, help="Exit with 1 too where a row is unstable.")
 @host_options
-@seed_option
 @json_option
 @verbosity_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     models: tuple[Path, ...],
-    threads: int,
-    batch: int,
-    seconds: float,
+    options: BenchOptions,
     out: Path | None,
-    force: bool,
-    runtime: str,
-    energy: float,
+    resume: bool,
+    dry_run: bool,
+    strict: bool,
     host: str | None,
     python: str,
     ssh_config: Path | None,
-    seed: int,
     as_json: bool,
 ) -> None:
     """Measures latency and energy, all models taking turns on the same noisy machine.
 
-    The speed-up compares each model with the first one, round by round, with a 95 % interval.
-    Input is random: a network's time does not depend on what it sees. A file whose target does
-    not run on this machine is listed and not timed. With --host all of it happens on another
-    machine, which needs Python, numpy and the runtime, and keeps nothing.
-    """
-    from cake_edge.provenance import refuse_existing, write_json
-    from exporters.remote import BenchOptions, run_remote
-    from exporters.remote.measure import measure_here
+    Each model has a process of its own: one that crashes, hangs or runs out of memory costs its
+    row, which says why. The speed-up compares each model with the first one, round by round, with
+    a 95 % interval. Input is random: a network's time does not depend on what it sees. A file
+    whose target does not run on this machine is listed and not timed. With --host all of it
+    happens on another machine, which needs Python, numpy and the runtime, and keeps nothing.
 
-    if out is not None:
-        refuse_existing(out)
-    options = BenchOptions(
-        runtime=runtime, threads=threads, batch=batch, seconds=seconds, energy_seconds=energy,
-        seed=seed, force=force,
-    )  # fmt: skip
+    Exit codes: 0 all rows were measured, 1 at least one was not, 2 wrong usage.
+    """
     board = host_from(host, python, ssh_config)
+    if dry_run:
+        plan = _plan(models, options, board)
+        emit(plan, as_json, lambda: show_plan(plan))
+        return
+    journal = _journal(models, options, out, board, resume)
     with progress_sink() as progress:
         if board is None:
-            measured = measure_here(models, options, progress)
+            from exporters.remote.measure import measure_here
+
+            measured = measure_here(models, options, progress, journal)
         else:
+            from exporters.remote import run_remote
+
             measured = run_remote(board, models, options, progress)
     if out is not None:
+        from cake_edge.provenance import write_json
+
         write_json(out, measured)
+    if journal is not None:
+        journal.remove()
     rows = [{k: v for k, v in row.items() if k != "samples_ms"} for row in measured["models"]]
     found = {**measured, "models": rows}
-    emit(found, as_json, lambda: _show(found, out))
+    emit(found, as_json, lambda: show_rows(found, None if out is None else str(out)))
+    if _complain(rows, strict):
+        ctx.exit(1)
 
 
-def _show(found: dict[str, Any], out: Path | None) -> None:
-    from exporters.report.words import size
-
-    powered = any(model["energy"] for model in found["models"])
-    energy = ("mJ above idle",) if powered else ()
-    header = ("model", "size", "p50 ms", "p90", "p95", "p99", "images/s", "speed-up", *energy, "")
-    rows = []
-    for model in found["models"]:
-        latency, ratio = model["latency_ms"], model["speedup"]
-        if latency is None:
-            rows.append(
-                (model["path"], size(model["bytes"]), *[""] * (len(header) - 3), "not timed")
-            )
-            continue
-        p99 = f"{latency['p99']:.3f}{'' if latency['p99_reliable'] else ' *'}"
-        rows.append(
-            (
-                model["path"],
-                size(model["bytes"]),
-                *(f"{latency[name]:.3f}" for name in ("p50", "p90", "p95")),
-                p99,
-                f"{latency['images_per_second']:,.0f}",
-                f"{ratio['estimate']:.2f}x [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-                if ratio
-                else "",
-                *((_millijoules(model["energy"]),) if powered else ()),
-                "unstable" if latency["unstable"] else "",
-            )
+def _journal(
+    models: Sequence[Path],
+    options: BenchOptions,
+    out: Path | None,
+    board: Host | None,
+    resume: bool,
+) -> Journal | None:
+    """Where finished rows are kept, once it is certain that the result can be written."""
+    if resume and (out is None or board is not None):
+        raise UsageMistake(
+            "--resume takes up rows that lie beside --out, of a benchmark on this machine: "
+            + ("give --out as before" if out is None else "leave it out with --host")
         )
-    click.echo(table(header, rows))
-    timed = [model for model in found["models"] if model["latency_ms"] is not None]
-    if any(not model["latency_ms"]["p99_reliable"] for model in timed):
-        click.echo("* fewer than ten calls were slower: an example, not a bound")
-    for model in found["models"]:
-        if model["foreign"] is not None:
-            forced = model["latency_ms"] is not None
-            said = "the time says nothing of its target" if forced else "not timed"
-            click.echo(f"Note: {model['path']} was {model['foreign']}: {said}.")
-    rails = {model["energy"]["rail"] for model in found["models"] if model["energy"]}
-    if rails:
-        click.echo(f"Energy an inference, measured at {', '.join(sorted(rails))}.")
-    for warning in (*found["environment"]["warnings"], *found["advice"]):
-        click.echo(f"Note: {warning}.")
-    if out is not None:
-        click.echo(f"Every sample is in {out}")
+    if out is None:
+        return None
+    from cake_edge.provenance import refuse_existing
+
+    refuse_existing(out)
+    if board is not None:
+        return None
+    from exporters.remote.journal import Journal
+
+    _refuse_missing(models)
+    journal = Journal(out, models, options, resume=resume)
+    if resume:
+        click.echo(f"{journal.rows} finished rows are taken up", err=True)
+    return journal
 
 
-def _millijoules(energy: dict[str, Any] | None) -> str:
-    if energy is None or energy["millijoules_above_idle"] is None:
-        return ""
-    doubt = " ?" if energy["doubts"] else ""
-    return f"{energy['millijoules_above_idle']:.2f}{doubt}"
+def _plan(models: Sequence[Path], options: BenchOptions, board: Host | None) -> dict[str, Any]:
+    """The rows, and roughly how long they take; of another machine without asking it."""
+    from exporters.devices import find_rails
+
+    _refuse_missing(models)
+    powered = board is None and bool(find_rails().total)
+    return {
+        "rows": [
+            {"path": str(path), "runtime": options.runtime, "threads": threads, "batch": batch}
+            for path in models
+            for threads in options.threads
+            for batch in options.batches
+        ],
+        "sweep": options.sweep_batch,
+        "estimated_seconds": options.usual_seconds(len(models), powered=powered),
+    }
+
+
+def _refuse_missing(models: Sequence[Path]) -> None:
+    for path in models:
+        if not path.is_file():
+            raise ArtifactError(f"{path} does not exist or is not a file; name a model file")
+
+
+def _complain(rows: Sequence[dict[str, Any]], strict: bool) -> bool:
+    """Says on stderr what of the rows is not as it should be; whether anything is."""
+    failed = [
+        f"{row['path']}: {why}"
+        for row in rows
+        if (why := row["failure"] or (row["cold_start"] or {}).get("failure"))
+    ]
+    if failed:
+        click.echo(
+            f"error: {len(failed)} of {len(rows)} rows failed: {'; '.join(failed)}", err=True
+        )
+    shaky = [row["path"] for row in rows if row["latency_ms"] and row["latency_ms"]["unstable"]]
+    if strict and shaky:
+        click.echo(
+            f"error: the machine changed while it measured {', '.join(shaky)} (--strict): measure "
+            "for longer, or where nothing else runs",
+            err=True,
+        )
+    return bool(failed or (strict and shaky))

@@ -1,58 +1,80 @@
-"""Latency and energy of models on the machine at hand, as rows of a report."""
+"""Latency and energy of models on the machine at hand, as rows of a report.
+
+A row is one model with one number of threads and one batch. Rows of equal threads and batch are a
+group, whose models take turns; without that each row is measured alone.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cake_edge import provenance
-from cake_edge.errors import ArtifactError
+from cake_edge import errors, provenance
+from cake_edge.errors import ArtifactError, DeviceUnavailable, RuntimeUnavailable, UsageMistake
 from cake_edge.progress import Progress, silent
-from exporters.artifact import ModelCard
 from exporters.devices import Rails, advice, changes, describe_device, find_rails
 from exporters.latency.environment import latency_environment, load_average
-from exporters.latency.harness import (
-    Images,
-    LatencyConfig,
-    LatencyResult,
-    measure,
-    paired_ratio,
-    random_images,
-)
-from exporters.latency.power import Energy, energy, sample_power
-from exporters.quantize import TARGETS
+from exporters.latency.speedups import best_rows, speedups
+from exporters.latency.sweep import BatchSweep
+from exporters.remote.group import measure_group
+from exporters.remote.journal import Journal
 from exporters.remote.options import BenchOptions
-from exporters.runtimes import Session, open_session, why_not_here
 
-__all__ = ["bench_rows", "measure_here"]
+__all__ = ["Rows", "bench_rows", "measure_here"]
+
+Row = dict[str, Any]
+OF_ALL_MODELS = tuple(
+    kind.__name__ for kind in (UsageMistake, RuntimeUnavailable, DeviceUnavailable)
+)
+"""Errors of the request or the machine: where no model could be opened, they are the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What was measured."""
+
+    rows: list[Row]
+    """By model, threads and batch."""
+    best: list[dict[str, int]]
+    """As `best_rows`."""
+    runtime: dict[str, Any]
+    """What the runtime says of itself, with the first model that was timed."""
 
 
 def measure_here(
-    models: Sequence[Path], options: BenchOptions, progress: Progress = silent
+    models: Sequence[Path],
+    options: BenchOptions,
+    progress: Progress = silent,
+    journal: Journal | None = None,
 ) -> dict[str, Any]:
     """Measures models, and describes the machine before and after.
 
+    Args:
+        journal: where finished rows are kept, and found.
+
     Returns:
-        `schema_version`, `models` as `bench_rows` gives them, `device` with `before` and `after`,
-        `advice` (sentences), `environment` with `runtime`, and `options`.
+        `schema_version`, `models` and `best` as `bench_rows` gives them, `device` with `before` and
+        `after`, `advice` (sentences), `environment` with `runtime` and `clock`, and `options`.
 
     Raises:
-        ArtifactError: a file is missing, is no model, or all are for other machines.
+        As `bench_rows`.
     """
     before, load = describe_device(), load_average()
-    rows, runtime = bench_rows(models, options, find_rails(), progress)
+    found = bench_rows(models, options, find_rails(), progress, journal)
     after = describe_device()
+    environment = latency_environment(threads=max(options.threads), load_before=load)
     return {
         "schema_version": 1,
-        "models": rows,
+        "models": found.rows,
+        "best": found.best,
         "device": {"before": before.to_dict(), "after": after.to_dict()},
         "advice": [*advice(before), *changes(before, after)],
         "environment": {
-            **latency_environment(threads=options.threads, load_before=load),
-            "runtime": runtime,
+            **environment,
+            "threads": options.threads[0] if len(options.threads) == 1 else None,
+            "runtime": found.runtime,
         },
         "options": options.to_dict(),
     }
@@ -63,136 +85,119 @@ def bench_rows(
     options: BenchOptions,
     rails: Rails,
     progress: Progress = silent,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    journal: Journal | None = None,
+) -> Rows:
     """Times models in turns, then measures the energy of each by itself.
 
     Returns:
-        One row a file in the order given, with the keys of a report's model, `samples_ms`,
-        `energy` (None where there are no rails) and `foreign`; and what the runtime says of
-        itself.
+        A row for each model, number of threads and batch, with the keys of a report's model,
+        `samples_ms`, `threads`, `batch`, `runtime`, `memory_mib`, `energy` (None where there are no
+        rails), `cold_start`, `foreign`, `failure` (a sentence, or None), `failure_kind`, and
+        `sweep_end` where a sweep of batches ended with it.
 
     Raises:
-        ArtifactError: a file is missing, is no model, or all are for other machines.
+        ArtifactError: a file is missing, or all are for other machines.
+        UsageMistake, RuntimeUnavailable, DeviceUnavailable: no model at all can be opened so.
     """
-    config = LatencyConfig(
-        batch=options.batch,
-        min_seconds=options.seconds,
-        max_seconds=max(60.0, 4 * options.seconds),
-        seed=options.seed,
+    for path in models:
+        if not path.is_file():
+            raise ArtifactError(f"{path} does not exist or is not a file; name a model file")
+    hashed = [(path, provenance.sha256_file(path)) for path in models]
+    bench = _Bench(hashed, options, rails, progress, journal)
+    found: list[tuple[int, Row]] = []
+    for threads in options.threads:
+        found += bench.all_batches(threads, first=not found)
+    found.sort(key=lambda entry: entry[0])
+    numbers, rows = [number for number, _ in found], [row for _, row in found]
+    for row, ratio in zip(
+        rows, speedups(rows, paired=options.interleave, seed=options.seed), strict=True
+    ):
+        row["speedup"] = ratio
+        if len(options.threads) == 1:
+            # The environment says it, as it does of results that know of one number alone: rows of
+            # two results are matched by what stands here.
+            row["threads"] = None
+    timed = [row["runtime"] for row in rows if row["latency_ms"] is not None]
+    return Rows(
+        rows=rows,
+        best=best_rows(numbers, rows),
+        runtime=timed[0] if timed else {"runtime": options.runtime},
     )
-    with ExitStack() as stack:
-        sessions = [stack.enter_context(_open(path, options)) for path in models]
-        foreign = [_foreign(session.card, options.runtime) for session in sessions]
-        timed = [i for i, why in enumerate(foreign) if why is None or options.force]
-        if not timed:
+
+
+class _Bench:
+    """A benchmark under way."""
+
+    def __init__(
+        self,
+        models: list[tuple[Path, str]],
+        options: BenchOptions,
+        rails: Rails,
+        progress: Progress,
+        journal: Journal | None,
+    ) -> None:
+        self._models = models
+        self._options = options
+        self._rails = rails
+        self._progress = progress
+        self._journal = journal
+
+    def all_batches(self, threads: int, *, first: bool) -> list[tuple[int, Row]]:
+        """Rows of one number of threads, each with the number of its model."""
+        options, found = self._options, list[tuple[int, Row]]()
+        sweeps = {number: BatchSweep(options.max_batch) for number in range(len(self._models))}
+        for batch in options.batches:
+            going = [number for number, sweep in sweeps.items() if sweep.why is None]
+            rows = self._group(going, threads, batch) if going else []
+            if first and not found:
+                self._refuse_hopeless(rows)
+            for number, row in zip(going, rows, strict=True):
+                if not options.sweep_batch:
+                    found.append((number, row))
+                    continue
+                last = next((old for n, old in reversed(found) if n == number), None)
+                if _advance(sweeps[number], row, last):
+                    found.append((number, row))
+        return found
+
+    def _group(self, numbers: Sequence[int], threads: int, batch: int) -> list[Row]:
+        together = [list(numbers)] if self._options.interleave else [[n] for n in numbers]
+        return [row for part in together for row in self._part(part, threads, batch)]
+
+    def _part(self, numbers: list[int], threads: int, batch: int) -> list[Row]:
+        """Rows that belong together: all of them are found in the journal, or all are measured."""
+        if self._journal is not None:
+            kept = [self._journal.kept(number, threads, batch) for number in numbers]
+            if None not in kept:
+                return [row for row in kept if row is not None]
+        rows = measure_group(
+            [self._models[number] for number in numbers],
+            self._options, threads, batch, self._rails, self._progress,
+        )  # fmt: skip
+        if self._journal is not None:
+            self._journal.add(numbers, rows)
+        return rows
+
+    def _refuse_hopeless(self, rows: Sequence[Row]) -> None:
+        """Raises what stands in the way of every model, after the first attempt."""
+        if all(row["failure_kind"] in OF_ALL_MODELS for row in rows):
+            raise getattr(errors, rows[0]["failure_kind"])(rows[0]["failure"])
+        if all(row["foreign"] and row["latency_ms"] is None for row in rows):
             raise ArtifactError(
-                f"{models[0]} was {foreign[0]}: a time measured there says nothing of its "
-                "target; time it all the same with --force"
+                f"{rows[0]['path']} was {rows[0]['foreign']}: a time measured there says nothing "
+                "of its target; time it all the same with --force"
             )
-        images = {i: random_images(_input_size(models[i], sessions[i]), config) for i in timed}
-        results = measure(
-            [sessions[i] for i in timed], [images[i] for i in timed], config, progress
-        )
-        latency = dict(zip(timed, results, strict=True))
-        power = _energies({i: (sessions[i], images[i]) for i in timed}, rails, options, progress)
-        rows = [
-            {
-                **_about(path, session),
-                **_latency_part(latency.get(i), results[0], options.seed),
-                "energy": power[i].to_dict() if i in power else None,
-                "foreign": foreign[i],
-            }
-            for i, (path, session) in enumerate(zip(models, sessions, strict=True))
-        ]
-        return rows, sessions[timed[0]].describe()
 
 
-def _open(path: Path, options: BenchOptions) -> Session:
-    return open_session(
-        path, runtime=options.runtime, threads=options.threads, fixed_batch=options.batch
-    )
-
-
-def _foreign(card: ModelCard | None, runtime: str) -> str | None:
-    """Why a file is not for this machine and runtime; None where it is."""
-    target = TARGETS.get(card.target) if card is not None else None
-    if card is not None and target is not None and target.runtime != runtime:
-        return f"made for {card.target}, which is not what {runtime} runs"
-    return why_not_here(card) if runtime == "ort" else None
-
-
-def _about(path: Path, session: Session) -> dict[str, Any]:
-    card = session.card
-    return {
-        "role": card.role if card else None,
-        "precision": card.precision if card else None,
-        "target": card.target if card else None,
-        "architecture": card.architecture if card else None,
-        "path": str(path),
-        "bytes": path.stat().st_size,
-        "parameters": card.parameters if card else None,
-        "top1": None,
-        "agreement": None,
-        "n": None,
-        "sha256": provenance.sha256_file(path),
-    }
-
-
-def _latency_part(result: LatencyResult | None, first: LatencyResult, seed: int) -> dict[str, Any]:
-    if result is None:
-        return {"latency_ms": None, "samples_ms": None, "speedup": None}
-    return {
-        "latency_ms": result.to_dict(),
-        "samples_ms": result.samples_ms.tolist(),
-        "speedup": None if result is first else paired_ratio(first, result, seed=seed).to_dict(),
-    }
-
-
-def _input_size(path: Path, session: Session) -> tuple[int, ...]:
-    """(C, H, W), as the file's card or else its graph tells it."""
-    if session.card is not None:
-        return session.card.spec.input_size
-    shape = tuple(getattr(session, "input_shape", ()))[1:]
-    if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
-        raise ArtifactError(
-            f"{path} does not fix the size of its input (channels, height, width are {shape}): "
-            "export it with a fixed image size"
-        )
-    return shape
-
-
-def _energies(
-    models: dict[int, tuple[Session, Images]],
-    rails: Rails,
-    options: BenchOptions,
-    progress: Progress,
-) -> dict[int, Energy]:
-    """Energy of each model by itself: a sensor that averages would blur models that take turns."""
-    if not rails.total or not options.energy_seconds:
-        return {}
-    found = {}
-    for number, (i, (session, images)) in enumerate(models.items()):
-        progress("energy", number, len(models), rails.name)
-        found[i] = _energy(session, images, rails, options)
-    progress("energy", len(models), len(models), rails.name)
-    return found
-
-
-def _energy(session: Session, images: Images, rails: Rails, options: BenchOptions) -> Energy:
-    read, idle = rails.reader(), None
-    if options.idle_seconds:
-        idle = sample_power(
-            read, lambda: time.sleep(options.idle_seconds), rail=rails.name, hz=options.power_hz
-        )
-    marks: list[float] = []
-
-    def work() -> None:
-        session.infer(images)
-        marks.append(time.monotonic())
-        while marks[-1] - marks[0] < options.energy_seconds:
-            session.infer(images)
-            marks.append(time.monotonic())
-
-    trace = sample_power(read, work, rail=rails.name, hz=options.power_hz)
-    images_done = (len(marks) - 1) * options.batch
-    return energy(trace, [(marks[0], marks[-1])], idle, inferences=images_done)
+def _advance(sweep: BatchSweep, row: Row, last: Row | None) -> bool:
+    """Takes a row of a sweep into account; returns whether it is one of the result's."""
+    if row["latency_ms"] is not None:
+        sweep.add(row["batch"], row["latency_ms"]["images_per_second"])
+        row["sweep_end"] = sweep.why
+        return True
+    sweep.stop(row["failure"] or "it is not timed here")
+    if last is not None and row["failure_kind"] == ArtifactError.__name__:
+        # The file itself fixes its batch: nothing went wrong, there is just no more to measure.
+        last["sweep_end"] = row["failure"]
+        return False
+    return True

@@ -69,10 +69,14 @@ def run_remote(
         )
         found = _result(host, answer, dict(zip(names, map(str, models), strict=True)))
         found["host"] = _about(host, session)
-    for row, path, digest in zip(found["models"], models, hashes, strict=True):
-        row["path"] = str(path)
+    here = {
+        name: (str(path), digest) for name, path, digest in zip(names, models, hashes, strict=True)
+    }
+    for row in found["models"]:
+        path, digest = here[row["path"]]
         if row["sha256"] != digest:
             raise ArtifactError(f"{path} was changed, or damaged, on its way; measure again")
+        _rename(row, row["path"], path)
     return found
 
 
@@ -92,6 +96,15 @@ def probe_remote(host: Host, progress: Progress = silent) -> dict[str, Any]:
             [RUNNER, "probe", "--json"], [(RUNNER, bundle())], seconds=PROBE_SECONDS
         )
         return {**_result(host, answer, {}), "host": _about(host, session)}
+
+
+def _rename(row: dict[str, Any], there: str, here: str) -> None:
+    """Gives a row, and what it says of its file, the name that the file has here."""
+    row["path"] = here
+    for holder in (row, row["cold_start"] or {}):
+        for name in ("failure", "sweep_end"):
+            if holder.get(name) is not None:
+                holder[name] = holder[name].replace(there, here)
 
 
 def _manifests(names: Sequence[str], models: Sequence[Path]) -> list[tuple[str, Path]]:

@@ -145,6 +145,8 @@ def _in_words(found: dict[str, Any]) -> str:
     for row in found.get("models", []):
         latency, power = row["latency_ms"], row["energy"]
         said = f"p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f}" if latency else "not timed"
+        if row["failure"] is not None:
+            said = f"failed: {row['failure']}"
         if power is not None:
             said += f", {power['mean_watts']:.2f} W, {power['millijoules']:.3f} mJ an inference"
         lines.append(f"{row['path']}: {said}")

@@ -15,7 +15,8 @@ from cake_edge.provenance import sha256_file
 from exporters.artifact import attach_card
 from exporters.devices import find_rails
 from exporters.remote import BenchOptions
-from exporters.remote.measure import _foreign, bench_rows, measure_here
+from exporters.remote.group import why_foreign
+from exporters.remote.measure import bench_rows, measure_here
 
 SHORT = BenchOptions(seconds=0.05, energy_seconds=0.3, idle_seconds=0.1, power_hz=200)
 
@@ -41,7 +42,8 @@ def rails(tmp_path):
 
 
 def test_rows_have_what_a_report_needs(float_file, no_rails):
-    (one, two), runtime = bench_rows([float_file, float_file], SHORT, no_rails)
+    found = bench_rows([float_file, float_file], SHORT, no_rails)
+    one, two = found.rows
     assert one["sha256"] == sha256_file(float_file)
     assert (one["role"], one["architecture"], one["target"]) == ("student", "resnet10t", "any")
     assert one["bytes"] == float_file.stat().st_size
@@ -49,11 +51,11 @@ def test_rows_have_what_a_report_needs(float_file, no_rails):
     assert one["speedup"] is None
     assert two["speedup"]["low"] <= two["speedup"]["estimate"] <= two["speedup"]["high"]
     assert one["energy"] is None
-    assert runtime["runtime"] == "ort"
+    assert found.runtime["runtime"] == one["runtime"]["runtime"] == "ort"
 
 
 def test_energy_is_that_of_the_rails(float_file, rails):
-    (row,), _ = bench_rows([float_file], replace(SHORT, energy_seconds=0.6), rails)
+    (row,) = bench_rows([float_file], replace(SHORT, energy_seconds=0.6), rails).rows
     energy = row["energy"]
     assert energy["rail"] == "VDD_IN"
     assert energy["mean_watts"] == pytest.approx(4.984)
@@ -63,8 +65,8 @@ def test_energy_is_that_of_the_rails(float_file, rails):
 
 
 def test_a_batch_counts_all_its_images(float_file, rails):
-    options = replace(SHORT, batch=4, idle_seconds=0)
-    (row,), _ = bench_rows([float_file], options, rails)
+    options = replace(SHORT, batch=(4,), idle_seconds=0)
+    (row,) = bench_rows([float_file], options, rails).rows
     energy = row["energy"]
     assert energy["inferences"] % 4 == 0
     assert energy["idle_watts"] is None
@@ -72,12 +74,12 @@ def test_a_batch_counts_all_its_images(float_file, rails):
 
 
 def test_energy_can_be_left_out(float_file, rails):
-    (row,), _ = bench_rows([float_file], replace(SHORT, energy_seconds=0), rails)
+    (row,) = bench_rows([float_file], replace(SHORT, energy_seconds=0), rails).rows
     assert row["energy"] is None
 
 
 def test_a_file_for_another_machine_is_listed_and_not_timed(float_file, foreign_file, rails):
-    rows, _ = bench_rows([foreign_file, float_file], SHORT, rails)
+    rows = bench_rows([foreign_file, float_file], SHORT, rails).rows
     assert "tensorrt" in rows[0]["foreign"]
     assert (rows[0]["latency_ms"], rows[0]["samples_ms"], rows[0]["energy"]) == (None,) * 3
     assert (rows[1]["foreign"], rows[1]["speedup"]) == (None, None)
@@ -87,7 +89,7 @@ def test_a_file_for_another_machine_is_listed_and_not_timed(float_file, foreign_
 def test_only_files_for_other_machines_are_refused_unless_forced(foreign_file, no_rails):
     with pytest.raises(ArtifactError, match=r"other\.onnx was made for tensorrt.*--force"):
         bench_rows([foreign_file], SHORT, no_rails)
-    (row,), _ = bench_rows([foreign_file], replace(SHORT, force=True), no_rails)
+    (row,) = bench_rows([foreign_file], replace(SHORT, force=True), no_rails).rows
     assert row["latency_ms"]["p50"] > 0
     assert row["foreign"] is not None
 
@@ -119,10 +121,10 @@ def test_a_whole_measurement_is_plain_values_with_the_device_before_and_after(fl
     ],
 )
 def test_a_file_is_for_the_runtime_that_its_target_names(card, target, runtime, foreign):
-    said = _foreign(replace(card, target=target), runtime)
+    said = why_foreign(replace(card, target=target), runtime)
     assert (said is not None) is foreign
 
 
 def test_a_file_that_says_nothing_of_itself_is_for_every_runtime():
-    assert _foreign(None, "ort") is None
-    assert _foreign(None, "tensorrt") is None
+    assert why_foreign(None, "ort") is None
+    assert why_foreign(None, "tensorrt") is None

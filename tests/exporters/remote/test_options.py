@@ -9,7 +9,9 @@ from exporters.remote import BenchOptions
 
 
 def test_options_cross_the_connection():
-    options = BenchOptions(threads=2, batch=4, seconds=1.5, energy_seconds=0, seed=3, force=True)
+    options = BenchOptions(
+        threads=(2, 1), batch=(4,), seconds=1.5, energy_seconds=0, seed=3, force=True
+    )
     assert BenchOptions.from_json(options.to_json()) == options
     assert BenchOptions.from_json("{}") == BenchOptions()
 
@@ -25,7 +27,9 @@ def test_what_is_no_option_is_refused(text):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("threads", 0), ("batch", 0), ("seconds", 0), ("seconds", math.nan), ("seed", -1),
+        ("threads", (0,)), ("batch", ()), ("batch", (2, 2)), ("max_batch", 0),
+        ("cold_runs", -1), ("timeout_seconds", 0), ("memory_limit_mib", 1),
+        ("seconds", 0), ("seconds", math.nan), ("seed", -1),
         ("energy_seconds", -1), ("idle_seconds", math.inf), ("power_hz", 9),
     ],
 )  # fmt: skip

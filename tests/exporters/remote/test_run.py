@@ -42,13 +42,17 @@ def test_a_machine_says_what_it_is(board, server):
     assert server.left_behind() == []
 
 
-def test_an_error_there_is_the_same_error_here_with_our_names(board, server, tmp_path):
+def test_a_model_that_fails_there_costs_its_row_and_has_our_name(
+    board, server, tmp_path, float_file
+):
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"no model")
-    with pytest.raises(errors.ArtifactError, match="on board: ") as caught:
-        run_remote(board, [damaged], SHORT)
-    assert str(damaged) in str(caught.value)
-    assert "model-0" not in str(caught.value)
+    lost, well = run_remote(board, [damaged, float_file], SHORT)["models"]
+    assert str(damaged) in lost["failure"]
+    assert "model-0" not in lost["failure"]
+    assert lost["path"] == str(damaged)
+    assert (lost["latency_ms"], lost["failure_kind"]) == (None, "ArtifactError")
+    assert well["latency_ms"]["p50"] > 0
     assert server.left_behind() == []
 
 

@@ -67,12 +67,15 @@ def test_words_tell_of_energy_and_advice():
         "path": "m.onnx",
         "latency_ms": {"p50": 1.0, "p99": 2.0},
         "energy": {"mean_watts": 5.5, "millijoules": 12.5},
+        "failure": None,
     }
+    lost = {"path": "n.onnx", "latency_ms": None, "energy": None, "failure": "SIGSEGV"}
     device = {"model": "Board", "kind": "jetson", "system": None}
-    found = {"device": {"after": device}, "models": [row], "advice": ["it is hot"]}
+    found = {"device": {"after": device}, "models": [row, lost], "advice": ["it is hot"]}
     assert runner._in_words(found).splitlines() == [
         "Board, unknown system",
         "m.onnx: p50 1.000 ms, p99 2.000, 5.50 W, 12.500 mJ an inference",
+        "n.onnx: failed: SIGSEGV",
         "Note: it is hot",
     ]
 

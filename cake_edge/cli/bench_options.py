@@ -1,0 +1,173 @@
+"""Options of `cake-edge bench`, and what they amount to.
+
+Each group of options is a decorator; `bench_options` puts them together and gives the command one
+`BenchOptions` in their place. A new option is a field of `BenchOptions` and one entry here of the
+same name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from cake_edge.cli.options import seed_option
+
+__all__ = ["bench_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+RUNTIMES = ("ort", "tensorrt")
+LARGEST_BATCH = 64
+
+
+class Numbers(click.ParamType):
+    """Whole numbers of 1 or more, parted by commas."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Returns them in the order given."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(int(word) for word in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or min(numbers) < 1:
+            self.fail(f"{value!r} is not a number of 1 or more, or several as in 1,2,4", param, ctx)
+        if len(set(numbers)) < len(numbers):
+            self.fail(f"{value!r} names a number twice", param, ctx)
+        return numbers
+
+
+SETTINGS: tuple[Decorator[Any], ...] = (
+    click.option(
+        "--runtime",
+        type=click.Choice(RUNTIMES),
+        default="ort",
+        show_default=True,
+        help="ONNX Runtime on the processor, or TensorRT on the GPU.",
+    ),
+    click.option(
+        "--threads",
+        type=Numbers(),
+        metavar="N[,N...]",
+        default="1",
+        show_default=True,
+        help="Processor threads for one inference; each number is a row.",
+    ),
+    click.option(
+        "--batch",
+        type=Numbers(),
+        metavar="N[,N...]",
+        default="1",
+        show_default=True,
+        help="Images a call; each number is a row.",
+    ),
+    click.option(
+        "--sweep-batch",
+        is_flag=True,
+        help="Batch 1, 2, 4, ... until two steps running gain less than 5 % of images a second.",
+    ),
+    click.option(
+        "--max-batch",
+        type=click.IntRange(min=1),
+        default=LARGEST_BATCH,
+        show_default=True,
+        help="Where --sweep-batch ends at the latest.",
+    ),
+)
+"""What is measured."""
+
+MANNER: tuple[Decorator[Any], ...] = (
+    click.option(
+        "--seconds",
+        type=click.FloatRange(min=0, min_open=True, max=3600),
+        default=3.0,
+        show_default=True,
+        help="Least time spent on each row, warm-up aside.",
+    ),
+    click.option(
+        "--interleave/--no-interleave",
+        default=True,
+        show_default=True,
+        help="Let models take turns, so that noise hits all alike and speed-ups are paired; or "
+        "measure one after the other, each alone in memory.",
+    ),
+    click.option(
+        "--cold",
+        "cold_runs",
+        type=click.IntRange(min=0, max=1000),
+        default=0,
+        metavar="N",
+        help="Also start N fresh processes a row, and time them to their first answer.",
+    ),
+    click.option(
+        "--energy",
+        "energy_seconds",
+        type=click.FloatRange(min=0, max=3600),
+        default=10.0,
+        show_default=True,
+        help="Seconds spent on each row's energy, where the device has power sensors.",
+    ),
+    click.option(
+        "--force",
+        is_flag=True,
+        help="Time files made for another machine too, though it says nothing of that machine.",
+    ),
+    seed_option,
+)
+"""How it is measured."""
+
+LIMITS: tuple[Decorator[Any], ...] = (
+    click.option(
+        "--timeout",
+        "timeout_seconds",
+        type=click.FloatRange(min=0, min_open=True, max=86400),
+        metavar="SECONDS",
+        show_default="120; 3660 where engines are built",
+        help="Give a model up that is silent for longer; the others go on.",
+    ),
+    click.option(
+        "--memory-limit",
+        "memory_limit_mib",
+        type=click.IntRange(min=64),
+        metavar="MIB",
+        help="Address space each model's process may use; Linux and macOS.",
+    ),
+)
+"""What a model may take."""
+
+
+def bench_options(function: F) -> F:
+    """All of the above, as the argument `options`."""
+    options = (*SETTINGS, *MANNER, *LIMITS)
+    names = _names(options)
+
+    @functools.wraps(function)
+    def command(**given: Any) -> Any:
+        from exporters.remote import BenchOptions
+
+        chosen = {name: given.pop(name) for name in names}
+        return function(options=BenchOptions(**chosen), **given)
+
+    found: Any = command
+    for option in reversed(options):
+        found = option(found)
+    return found  # type: ignore[no-any-return]
+
+
+def _names(options: Sequence[Decorator[Any]]) -> list[str]:
+    """The arguments that options give a command."""
+
+    def nothing() -> None: ...
+
+    carrier: Any = nothing
+    for option in options:
+        carrier = option(carrier)
+    return [parameter.name for parameter in carrier.__click_params__]
