@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cake_edge.errors import UsageMistake
+from cake_edge.precision import Precision, check_precision
 from cake_edge.views import ViewConfig
 
 __all__ = ["DISTILL_PRESETS", "DistillConfig"]
@@ -43,6 +44,10 @@ class DistillConfig:
     """Share of views that are blended with another."""
     balance: bool = True
     """Draw the classes that the teacher sees evenly; off: every image once before any again."""
+    precision: Precision = "float32"
+    """bfloat16 computes both networks in mixed precision; the weights stay float32."""
+    compile: bool = False
+    """Compile the student with torch.compile: slow to start; on a CPU it wants a C++ compiler."""
     inherit: bool = True
     """Start from a selection of the teacher's weights where both are of one family."""
 
@@ -56,6 +61,7 @@ class DistillConfig:
         for field in ("motion", "weight_decay", "clip"):
             if getattr(self, field) < 0:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
+        check_precision(self.precision)
         if self.batch < 2:
             raise UsageMistake("batch is 1; batch normalisation needs at least 2")
         if self.mixed and not self.augment:
@@ -72,6 +78,7 @@ class DistillConfig:
             motion=self.motion,
             mixed=self.mixed,
             balance=self.balance,
+            precision=self.precision,
         )
 
 

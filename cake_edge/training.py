@@ -19,6 +19,7 @@ from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import CakeEdgeError, NumericsError
 from cake_edge.losses.head import Head, head_of
 from cake_edge.pool import Pool
+from cake_edge.precision import mixed
 from cake_edge.progress import Progress
 from cake_edge.schedules import cosine, one_cycle
 from cake_edge.seeding import derive_seed
@@ -77,10 +78,13 @@ def train(
     every = max(1, config.steps // CURVE_POINTS)
     saved = time.monotonic()
     network.train()
+    forward = torch.compile(network) if config.compile else network
     for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
         _set_rate(optimiser, config, step)
         with _own_randomness(seed, step, teacher.device):
-            loss = _loss(network(shown), wanted, config, head)
+            with mixed(config.precision, teacher.device):
+                given = forward(shown)
+            loss = _loss(given.float(), wanted, config, head)
         optimiser.zero_grad()
         loss.backward()
         if config.clip:

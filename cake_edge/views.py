@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import IterableDataset, get_worker_info
 
+from cake_edge.precision import Precision, mixed
 from cake_edge.seeding import generator
 from cake_edge.stored_images import ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -37,6 +38,8 @@ class ViewConfig:
     """Share of the views that are blended with another view (mixup)."""
     balance: bool
     """Draw classes evenly, then an image of the class; otherwise every image once an epoch."""
+    precision: Precision = "float32"
+    """In which the teacher answers views that are changed."""
 
 
 class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -84,7 +87,7 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         if not self.config.augment:
             return images, self.logits[index]
         images = _mix(_move(images, self.config.motion, random), self.config.mixed, random)
-        with torch.no_grad():
+        with torch.no_grad(), mixed(self.config.precision, images.device):
             return images, self.teacher(images)
 
     def _draw(self, step: int, random: torch.Generator) -> torch.Tensor:

@@ -55,6 +55,25 @@ def test_the_student_learns_what_the_teacher_says(teacher, pool, tmp_path):
     assert result.views == 150 * 32
 
 
+@pytest.mark.parametrize("change", [{"precision": "bfloat16"}, {"compile": True}])
+def test_a_faster_way_of_computing_trains_the_same_student(
+    change, teacher, pool, undisturbed, tmp_path, monkeypatch
+):
+    # The compiler itself takes a minute; what is under test is that the weights trained are ours.
+    monkeypatch.setattr(torch, "compile", lambda network: nn.Sequential(network))
+    config = replace(QUICK, **change)
+    fast = distill(teacher, STUDENT, pool, config, tmp_path / "s.safetensors", seed=0)
+    assert fast.curve[-1][1] == pytest.approx(undisturbed.curve[-1][1], rel=0.15)
+    trained, _ = load_checkpoint(fast.path)
+    assert {p.dtype for p in trained.parameters()} == {torch.float32}
+
+
+def test_bfloat16_is_not_float32(teacher, pool, undisturbed, tmp_path):
+    config = replace(QUICK, precision="bfloat16")
+    fast = distill(teacher, STUDENT, pool, config, tmp_path / "s.safetensors", seed=0)
+    assert fast.curve != undisturbed.curve
+
+
 class Corners(nn.Module):
     """Says of each corner of an image, for itself, whether it is bright."""
 

@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from cake_edge.errors import UsageMistake
+from cake_edge.precision import check_precision, mixed
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_products_are_computed_in_the_precision_that_was_asked_for(precision, dtype):
+    layer, images = torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)
+    with mixed(precision, CPU):
+        assert layer(images).dtype == dtype
+    assert layer(images).dtype == torch.float32
+    assert layer.weight.dtype == torch.float32
+
+
+def test_an_unknown_precision_is_refused_with_those_there_are():
+    with pytest.raises(UsageMistake, match=r"'half'; allowed: float32, bfloat16"):
+        check_precision("half")
