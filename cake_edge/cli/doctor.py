@@ -35,20 +35,20 @@ class Package:
 TORCH = """
 import torch
 cards = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-detail = "computes on " + (", ".join(cards) if torch.cuda.is_available() else "cpu")
+if torch.cuda.is_available():
+    detail = "computes on " + ", ".join(cards)
+elif torch.version.cuda:
+    detail = f"computes on cpu: its CUDA {torch.version.cuda} finds no GPU with a driver for it"
+else:
+    detail = "computes on cpu: built without CUDA"
 """
 ONNXRUNTIME = """
 import onnxruntime
-detail = "providers " + ", ".join(onnxruntime.get_available_providers())
+detail = "loads"
 """
 TENSORRT = """
-import ctypes
-try:
-    driver = ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
-except OSError:
-    driver = False
 import {module}
-detail = "loads; " + ("a CUDA driver answers" if driver else "no CUDA driver: engines cannot run")
+detail = "loads"
 """
 
 PACKAGES = (
@@ -103,6 +103,21 @@ PACKAGES = (
         optional=True,
     ),
 )
+GPU = Package(
+    name="exporters",
+    purpose="",
+    install="",
+    probe="""
+from exporters.tensorrt.driver import find_gpu
+gpu = find_gpu()
+detail = "none: no NVIDIA driver answers" if gpu is None else (
+    f"{gpu.name}, compute capability {gpu.compute_capability}, its driver knows CUDA {gpu.driver}"
+)
+""",
+)
+"""The driver is asked in a child too."""
+SYSTEMS = {"coreml": "darwin", "dml": "win32"}
+"""Providers of one system, not named on others."""
 PROBE_SECONDS = 120
 
 
@@ -110,17 +125,20 @@ PROBE_SECONDS = 120
 @json_option
 @verbosity_options
 def command(as_json: bool) -> None:
-    """Says what is installed, what works here, what is missing and the line that installs it.
+    """Says what is installed, where models can run here, what is missing and how to get it.
 
-    Every package is imported in a process of its own, as a broken one may end its process.
-    Nothing is changed, and the exit code is 0 whatever is found.
+    Packages are imported, and runtimes and their providers started, each in a process of its own,
+    as a broken one may end its process. Nothing is changed, and the exit code is 0 whatever is
+    found.
     """
+    from cake_edge.cli.doctor_runtimes import ort_rows, tensorrt_row
     from cake_edge.provenance import versions
     from exporters.latency import latency_environment, load_average
 
     machine = latency_environment(threads=1, load_before=load_average())
     known = versions()
     packages = [probe(package) for package in PACKAGES]
+    loads = any(p["works"] for p in packages if p["name"] == "onnxruntime")
     found = {
         "python": known["python"],
         "cake_edge": known.get("cake-edge"),
@@ -128,8 +146,10 @@ def command(as_json: bool) -> None:
             name: machine[name]
             for name in ("system", "machine", "processor", "cores", "memory_bytes", "cpu_flags")
         },
+        "gpu": probe(GPU)["detail"],
         "int8": machine["int8"],
         "packages": packages,
+        "runtimes": [*(ort_rows() if loads else []), tensorrt_row(("tensorrt", "tensorrt_rtx"))],
         "missing": [p["install"] for p in packages if not p["works"] and not p["optional"]],
     }
     emit(found, as_json, lambda: _show(found))
@@ -191,18 +211,34 @@ def _show(found: dict[str, Any]) -> None:
     flags = ", ".join(machine["cpu_flags"]) or "unknown"
     click.echo(f"Flags: {flags}")
     gain = "faster than FP32" if found["int8"]["gain_expected"] else "not expected to be faster"
+    click.echo(f"NVIDIA GPU: {found['gpu']}")
     click.echo(f"INT8: {gain}; {found['int8']['reason']}\n")
     rows = [
         (p["name"], p["version"] or "-", _state(p), p["purpose"], p["detail"])
         for p in found["packages"]
     ]
     click.echo(table(("package", "version", "state", "for", "detail"), rows))
+    click.echo("\nWhere `cake-edge bench` can run a model:\n")
+    shown = [r for r in found["runtimes"] if r["present"] or r["runtime"] == "tensorrt"]
+    told = [(_options(r), "works" if r["works"] else "no", r["detail"]) for r in shown]
+    click.echo(table(("options", "state", "detail"), told))
     absent = [p for p in found["packages"] if not p["works"]]
     if absent:
         click.echo("\nTo install what is missing:")
     for package in absent:
         note = "  (optional)" if package["optional"] else ""
         click.echo(f"  {package['install']}{note}")
+    lacking = [r for r in found["runtimes"] if r["provider"] and r not in shown]
+    if lacking:
+        click.echo("\nAnother provider needs another build of ONNX Runtime:")
+    for row in lacking:
+        if SYSTEMS.get(row["provider"], sys.platform) == sys.platform:
+            click.echo(f"  {row['provider']:<9} {row['install']}")
+
+
+def _options(row: dict[str, Any]) -> str:
+    provider = f" --provider {row['provider']}" if row["provider"] else ""
+    return f"--runtime {row['runtime']}{provider}"
 
 
 def _state(package: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ def ask_child(module: str, request: Mapping[str, Any], *, timeout_seconds: float
             reply: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
             return reply
     last_words = [line for line in done.stderr.splitlines() if line.strip()][-TAIL:]
-    how = f"the compiler's process {_ending(done.returncode)}"
+    how = f"its process {_ending(done.returncode)}"
     return {"stage": "crash", "messages": [how, *last_words]}
 
 

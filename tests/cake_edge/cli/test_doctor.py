@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from cake_edge.cli import doctor
+from cake_edge.cli import doctor, doctor_runtimes
 from cake_edge.cli.doctor import PACKAGES, Package, probe
 
 
@@ -55,10 +55,17 @@ def test_what_a_package_prints_does_not_disturb() -> None:
     assert probe(package("click", "print('hello')\ndetail = 'fine'"))["detail"] == "fine"
 
 
+NO_TENSORRT = {
+    "runtime": "tensorrt", "provider": None, "present": False, "works": False,
+    "detail": "not installed", "install": "pip install it",
+}  # fmt: skip
+
+
 @pytest.fixture
 def three_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     found = (package("click"), package("not_there"), package("neither", optional=True))
     monkeypatch.setattr(doctor, "PACKAGES", found)
+    monkeypatch.setattr(doctor_runtimes, "tensorrt_row", lambda modules: NO_TENSORRT)
 
 
 @pytest.mark.usefixtures("three_packages")
@@ -81,6 +88,38 @@ def test_json_tells_the_same(run_json: Callable[..., dict[str, Any]]) -> None:
     assert [p["works"] for p in found["packages"]] == [True, False, False]
     assert isinstance(found["int8"]["gain_expected"], bool)
     assert found["machine"]["memory_bytes"] > 0
+
+
+@pytest.mark.usefixtures("three_packages")
+def test_runtimes_and_their_providers_are_told_with_how_to_get_the_others(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"runtime": "ort", "present": True, "works": True, "detail": "starts", "install": "x"}
+    rows = [
+        {**row, "provider": "cpu"},
+        {**row, "provider": "openvino", "works": False, "detail": "Device GPU is not available"},
+        {**row, "provider": "cuda", "present": False, "install": "pip install onnxruntime-gpu"},
+        {**row, "provider": "coreml", "present": False, "install": "a Mac"},
+    ]
+    monkeypatch.setattr(doctor, "PACKAGES", (package("onnxruntime"),))
+    monkeypatch.setattr(doctor_runtimes, "ort_rows", lambda: rows)
+    monkeypatch.setattr("sys.platform", "linux")
+    said = run("doctor").stdout
+    lines = [line.split() for line in said.splitlines()]
+    assert ["--runtime", "ort", "--provider", "cpu", "works", "starts"] in lines
+    assert any(line[:5] == ["--runtime", "ort", "--provider", "openvino", "no"] for line in lines)
+    assert ["--runtime", "tensorrt", "no", "not", "installed"] in lines
+    assert ["cuda", "pip", "install", "onnxruntime-gpu"] in lines
+    assert "a Mac" not in said
+
+
+@pytest.mark.usefixtures("three_packages")
+def test_without_onnx_runtime_there_are_no_providers_to_tell_of(
+    run_json: Callable[..., dict[str, Any]],
+) -> None:
+    found = run_json("doctor")
+    assert [row["runtime"] for row in found["runtimes"]] == ["tensorrt"]
+    assert found["gpu"]
 
 
 def test_install_lines_are_those_of_the_project(root: Path) -> None:
