@@ -3,10 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from reference.fake_onnxruntime import FakeBuild, pretend
 
-from cake_edge.errors import ArtifactError, UsageMistake
+from cake_edge.errors import ArtifactError, RuntimeUnavailable, UsageMistake
 from exporters.runtimes import OrtSession
+from exporters.runtimes.providers import present_providers
 
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 IMAGES = np.arange(36, dtype=np.float32).reshape(2, 2, 3, 3)
 
 
@@ -138,3 +141,87 @@ def test_an_output_that_is_no_logit_vector_is_refused(write_model):
 def test_a_number_below_one_is_wrong_usage(pooled, setting):
     with pytest.raises(UsageMistake, match="at least 1"):
         OrtSession(pooled, **setting)
+
+
+def test_the_processor_says_how_many_nodes_it_has(pooled):
+    with OrtSession(pooled, optimise=False) as session:
+        told = session.describe()
+    assert told["provider"] == "cpu"
+    if told["nodes_counted"] is None:
+        pytest.skip("this ONNX Runtime does not tell its assignment: 1.24 is the first")
+    assert (told["nodes"], told["nodes_counted"]) == ({CPU: 2}, "assigned")
+
+
+def test_before_1_24_the_processor_is_not_profiled_for_a_count(pooled, monkeypatch):
+    pretend(monkeypatch, FakeBuild(), old=True)
+    with OrtSession(pooled) as session:
+        told = session.describe()
+    assert (told["providers"], told["nodes"]) == ([CPU], None)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("fixed_batch", [None, 2])
+def test_a_provider_that_takes_all_nodes_is_what_computes(pooled, monkeypatch, old, fixed_batch):
+    build = pretend(monkeypatch, FakeBuild(CUDA), old=old)
+    with OrtSession(
+        pooled, fixed_batch=fixed_batch, provider="cuda", provider_options={"use_tf32": "0"}
+    ) as session:
+        told = session.describe()
+        np.testing.assert_allclose(session.infer(IMAGES), IMAGES.mean(axis=(2, 3)))
+    assert (told["providers"], told["nodes"]) == ([CUDA], {CUDA: 2})
+    assert told["options"]["cuda.use_tf32"] == "0"
+    # What may compile for minutes is opened once, whatever had to be read before.
+    assert [providers[0] for providers in build.opened].count(CUDA) == 1
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_nodes_elsewhere_are_refused_unless_that_is_allowed(pooled, monkeypatch, old):
+    pretend(monkeypatch, FakeBuild(CUDA, takes=["Flatten"]), old=old)
+    with pytest.raises(RuntimeUnavailable, match=r"hand\.onnx: CUDAExecutionProvider took 1 of 2"):
+        OrtSession(pooled, provider="cuda")
+    with OrtSession(pooled, provider="cuda", allow_fallback=True) as session:
+        told = session.describe()
+    assert told["nodes"] == {CUDA: 1, CPU: 1}
+    assert set(told["providers"]) == {CUDA, CPU}
+    assert told["options"]["allow_fallback"] is True
+
+
+def test_a_provider_that_does_not_start_is_refused_or_said(pooled, monkeypatch, caplog):
+    pretend(monkeypatch, FakeBuild(CUDA, starts=False))
+    with pytest.raises(RuntimeUnavailable, match="did not start"):
+        OrtSession(pooled, provider="cuda")
+    with OrtSession(pooled, provider="cuda", allow_fallback=True) as session:
+        assert session.describe()["providers"] == [CPU]
+    assert "did not start" in caplog.text
+
+
+def test_a_provider_that_is_not_built_in_is_refused_before_the_file_is_opened(pooled, monkeypatch):
+    build = pretend(monkeypatch, FakeBuild())
+    for fixed_batch in (None, 2):
+        with pytest.raises(RuntimeUnavailable, match="has no TensorrtExecutionProvider"):
+            OrtSession(pooled, provider="tensorrt", fixed_batch=fixed_batch, allow_fallback=True)
+    assert build.opened == []
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"), [({}, RuntimeUnavailable), ({"bogus": "1"}, UsageMistake)]
+)
+def test_what_a_provider_refuses_is_said_without_its_place_in_the_source(
+    pooled, monkeypatch, options, kind
+):
+    place = "/onnxruntime/python/state.cc:1053 Factory Create(const Options&, const Map&) "
+    pretend(monkeypatch, FakeBuild(CUDA, refuses=f"{place}Invalid option: bogus\nmore"))
+    with pytest.raises(kind, match=r"does not start cuda(,bogus=1)?: Invalid option: bogus$"):
+        OrtSession(pooled, provider="cuda", provider_options=options)
+
+
+def test_openvino_takes_the_whole_of_a_file_where_it_is_installed(pooled):
+    if "openvino" not in present_providers():
+        pytest.skip("this ONNX Runtime has no OpenVINO: it is in onnxruntime-openvino")
+    with OrtSession(pooled, provider="openvino", fixed_batch=2) as session:
+        np.testing.assert_allclose(session.infer(IMAGES), IMAGES.mean(axis=(2, 3)), rtol=1e-5)
+        assert session.describe()["providers"] == ["OpenVINOExecutionProvider"]
+    # Without an Intel GPU it is left out in silence, and the processor computes everything.
+    absent = {"device_type": "GPU.9"}
+    with pytest.raises((RuntimeUnavailable, UsageMistake)):
+        OrtSession(pooled, provider="openvino", provider_options=absent)

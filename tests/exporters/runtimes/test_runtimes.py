@@ -13,6 +13,7 @@ from cake_edge.errors import UsageMistake
 from exporters.artifact import attach_card
 from exporters.runtimes import (
     RUNTIMES,
+    OrtTuning,
     open_for_accuracy,
     open_session,
     read_card,
@@ -67,6 +68,45 @@ def test_on_another_processor_it_is_the_other_way_round(card, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert why_not_here(replace(card, target="ort-arm")) is None
     assert "ort-x86" in why_not_here(replace(card, target="ort-x86"))
+
+
+@pytest.mark.parametrize(
+    ("target", "runtime", "provider", "foreign"),
+    [
+        ("any", "ort", "cuda", False),
+        ("any", "tensorrt", "cpu", False),
+        ("ort-x86", "ort", "cpu", False),
+        ("ort-x86", "ort", "openvino", False),
+        ("ort-x86", "ort", "cuda", True),
+        ("ort-x86", "ort", "tensorrt", True),
+        ("ort-w8", "ort", "cuda", False),
+        ("ort-arm", "ort", "cpu", True),
+        ("ort-arm", "tensorrt", "cpu", True),
+        ("tensorrt", "ort", "cpu", True),
+        ("tensorrt", "ort", "cuda", True),
+        ("tensorrt", "ort", "tensorrt", False),
+        ("tensorrt-fp16", "tensorrt", "cpu", False),
+    ],
+)
+def test_a_file_is_for_the_runtime_and_provider_that_its_target_names(
+    card, monkeypatch, target, runtime, provider, foreign
+):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    said = why_not_here(replace(card, target=target), runtime, provider)
+    assert (said is not None) is foreign
+    assert said is None or said.startswith(f"made for {target}, which ")
+    assert why_not_here(None, runtime, provider) is None
+
+
+def test_settings_of_onnx_runtime_are_refused_for_another_runtime(pooled):
+    settings = ({"provider": "cuda"}, {"allow_fallback": True}, {"provider_options": {"a": "1"}},
+                {"tuning": OrtTuning(spinning=True)})  # fmt: skip
+    for each in settings:
+        with pytest.raises(UsageMistake, match="are ONNX Runtime's, and runtime is 'tensorrt'"):
+            open_session(pooled, runtime="tensorrt", **each)
+        if "provider_options" not in each and "provider" not in each:
+            with open_session(pooled, **each) as session:
+                assert session.describe()["runtime"] == "ort"
 
 
 def test_accuracy_is_that_of_the_deployed_file_or_of_its_rounded_values(

@@ -37,7 +37,7 @@ def read_back(path: Path, runs: list[Path], models: list[Path]) -> BenchFile:
 def test_a_run_and_its_file_are_one_row(
     leave: Leave, print_log: Print, float_file: Path, card: ModelCard, tmp_path: Path
 ) -> None:
-    run = leave(log=print_log(words=f"--onnx=/home/board/{float_file.name}"))
+    run = leave(log=print_log(words=f"--onnx=models/{float_file.name}"))
     found = read_back(tmp_path / "orin.json", [run], [float_file])
     (row,) = found.rows
     assert (row.path, row.bytes) == (str(float_file), float_file.stat().st_size)
@@ -71,7 +71,7 @@ def test_one_run_without_a_file_name_is_of_the_one_model(
 def test_an_engine_is_a_model_too(leave: Leave, print_log: Print, tmp_path: Path) -> None:
     engine = tmp_path / "a.engine"
     engine.write_bytes(b"engine")
-    run = leave(log=print_log(words="--loadEngine=/opt/a.engine"))
+    run = leave(log=print_log(words="--loadEngine=engines/a.engine"))
     (row,) = read_back(tmp_path / "orin.json", [run], [engine]).rows
     assert (row.bytes, row.role) == (6, None)
 
