@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cake_edge.cli.bench_options import bench_options
-from cake_edge.cli.bench_table import show_plan, show_rows
+from cake_edge.cli.bench_table import short_reason, show_plan, show_rows
 from cake_edge.cli.console import emit, progress_sink
 from cake_edge.cli.device import host_from, host_options
 from cake_edge.cli.options import examples, json_option, verbosity_options
@@ -128,7 +128,7 @@ def _journal(
     _refuse_missing(models)
     journal = Journal(out, models, options, resume=resume)
     if resume:
-        click.echo(f"{journal.rows} finished rows are taken up", err=True)
+        click.echo(f"finished rows taken up: {journal.rows}", err=True)
     return journal
 
 
@@ -158,11 +158,7 @@ def _refuse_missing(models: Sequence[Path]) -> None:
 
 def _complain(rows: Sequence[dict[str, Any]], strict: bool) -> bool:
     """Says on stderr what of the rows is not as it should be; whether anything is."""
-    failed = [
-        f"{row['path']}: {why}"
-        for row in rows
-        if (why := row["failure"] or (row["cold_start"] or {}).get("failure"))
-    ]
+    failed = [f"{row['path']}: {clause}" for row in rows if (clause := short_reason(row))]
     if failed:
         click.echo(
             f"error: {len(failed)} of {len(rows)} rows failed: {'; '.join(failed)}", err=True

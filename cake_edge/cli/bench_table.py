@@ -9,9 +9,11 @@ import click
 
 from cake_edge.cli.console import duration, table
 
-__all__ = ["show_plan", "show_rows"]
+__all__ = ["short_reason", "show_plan", "show_rows"]
 
 Found = dict[str, Any]
+LONGEST_CLAUSE = 70
+"""Characters of a reason in the table."""
 
 
 def show_rows(found: Found, shown: str | None) -> None:
@@ -34,7 +36,7 @@ def show_rows(found: Found, shown: str | None) -> None:
     cells = []
     for place, row in enumerate(rows):
         setting = _setting(found, row)
-        line = [row["path"], size_of(row), *(str(setting[name]) for name in columns)]
+        line = [row["path"], _size(row), *(str(setting[name]) for name in columns)]
         latency = row["latency_ms"]
         if latency is None:
             line += [""] * (len(header) - len(line) - 1)
@@ -70,7 +72,17 @@ def show_plan(plan: Found) -> None:
     )
 
 
-def size_of(row: Found) -> str:
+def short_reason(row: Found) -> str:
+    """The first clause of why a row failed; empty where it did not. The table's foot has it all."""
+    why = _reason(row).removeprefix(row["path"]).lstrip(": ")
+    return why.partition(": ")[0]
+
+
+def _reason(row: Found) -> str:
+    return str(row["failure"] or (row["cold_start"] or {}).get("failure") or "")
+
+
+def _size(row: Found) -> str:
     """The size of a row's file."""
     from exporters.report.words import size
 
@@ -82,11 +94,10 @@ def _setting(found: Found, row: Found) -> dict[str, int]:
 
 
 def _why_not(row: Found) -> str:
-    """The first clause of a failure; all of it stands below the table."""
-    if row["failure"] is None:
+    clause = short_reason(row)
+    if not clause:
         return "not timed"
-    clause = str(row["failure"]).partition(": ")[0]
-    return f"failed: {clause}" if len(clause) <= 60 else "failed"
+    return f"failed: {clause}" if len(clause) <= LONGEST_CLAUSE else "failed"
 
 
 def _ratio(ratio: Found | None) -> str:
@@ -110,7 +121,7 @@ def _foot(found: Found) -> Iterator[str]:
     """What the marks and figures of the table mean."""
     timed = [row for row in found["models"] if row["latency_ms"] is not None]
     if timed:
-        yield f"Inside the clock: {found['environment']['clock']}."
+        yield f"The clock holds {found['environment']['clock']}."
     if any(not row["latency_ms"]["p99_reliable"] for row in timed):
         yield "* fewer than ten calls were slower: an example, not a bound"
     if any(row["speedup"] and not row["speedup"]["paired"] for row in timed):
@@ -129,10 +140,10 @@ def _foot(found: Found) -> Iterator[str]:
 
 def _failures(rows: Sequence[Found]) -> Iterator[str]:
     for row in rows:
-        if row["failure"] is not None:
-            yield f"Failed: {row['path']}: {row['failure']}."
-        if (row["cold_start"] or {}).get("failure"):
-            yield f"Failed: {row['path']}: {row['cold_start']['failure']}."
+        why = _reason(row)
+        if why:
+            name = "" if why.startswith(row["path"]) else f"{row['path']}: "
+            yield f"Failed: {name}{why}."
         if row.get("sweep_end"):
             yield f"The sweep of {row['path']} ended at batch {row['batch']}: {row['sweep_end']}."
 

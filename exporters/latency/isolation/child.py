@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 from cake_edge.errors import ArtifactError, CakeEdgeError
 from exporters.latency.harness import LatencyConfig, random_images
-from exporters.latency.isolation.endings import out_of_memory
+from exporters.latency.isolation.endings import of_error, out_of_memory
 from exporters.latency.lane import Images, Lane, no_garbage_collection
 from exporters.latency.resident import forget_peak, peak_mib, resident_mib
 from exporters.runtimes import Session, open_session
@@ -77,8 +77,7 @@ class Child:
             return _failed(error, str(error))
         # The row is lost and the process with it, so whatever a runtime raises is worth a sentence.
         except Exception as error:  # noqa: BLE001
-            first = (str(error).strip().splitlines() or [""])[0]
-            return _failed(error, f"{type(error).__name__}: {first}"[:300])
+            return _failed(error, of_error(error))
 
     def _start(self, runtime: str, memory_limit_mib: int | None) -> Reply:
         """Imports the runtime, with no more memory than is granted."""

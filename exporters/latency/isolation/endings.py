@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Sequence
 
-__all__ = ["of_exit", "of_memory", "of_silence", "out_of_memory"]
+__all__ = ["of_error", "of_exit", "of_memory", "of_silence", "out_of_memory"]
 
 WORDS = {
     "SIGSEGV": "segmentation fault",
@@ -22,6 +22,8 @@ OUT_OF_MEMORY = re.compile(
     re.IGNORECASE,
 )
 """How libraries put it that memory, or the share of it that was granted, is used up."""
+STATUS = "Status Message: "
+"""Behind it ONNX Runtime puts what went wrong, and before it where."""
 LAST_WORDS = 2
 LONGEST = 300
 
@@ -36,8 +38,9 @@ def of_exit(code: int, doing: str, last_words: Sequence[str], limit_mib: int | N
         limit_mib: the memory it was granted, or None for all there is.
     """
     words = [line.strip() for line in last_words if line.strip()][-LAST_WORDS:]
-    if any(OUT_OF_MEMORY.search(line) for line in last_words):
-        return of_memory(doing, words[-1] if words else "", limit_mib)
+    wanting = next((line for line in last_words if OUT_OF_MEMORY.search(line)), None)
+    if wanting is not None:
+        return of_memory(doing, wanting, limit_mib)
     said = f": {'; '.join(words)[:LONGEST]}" if words else ""
     if code >= 0:
         return f"its process left with exit code {code} {doing}{said}"
@@ -49,8 +52,10 @@ def of_exit(code: int, doing: str, last_words: Sequence[str], limit_mib: int | N
 
 
 def of_memory(doing: str, detail: str, limit_mib: int | None) -> str:
-    """Says that memory was used up."""
-    limit = f" of the {limit_mib} MiB of --memory-limit" if limit_mib is not None else ""
+    """Says that memory was used up; of the detail what begins with the lack itself."""
+    found = OUT_OF_MEMORY.search(detail)
+    detail = re.split(r"[);]", detail[found.start() if found else 0 :])[0].strip().rstrip(".")
+    limit = f" (--memory-limit {limit_mib})" if limit_mib is not None else ""
     return (
         f"out of memory{limit} {doing}: {detail[:LONGEST]}"
         if detail
@@ -61,6 +66,13 @@ def of_memory(doing: str, detail: str, limit_mib: int | None) -> str:
 def of_silence(doing: str, seconds: float) -> str:
     """Says that a process was stopped for taking too long."""
     return f"no answer for {seconds:g} s {doing}: it was stopped; --timeout grants more"
+
+
+def of_error(error: BaseException) -> str:
+    """Says in a line what a library raised, without the places in its source."""
+    text = " ".join(str(error).split())
+    said = text.rpartition(STATUS)[2].rstrip(".")
+    return f"{type(error).__name__}: {said[:LONGEST]}"
 
 
 def out_of_memory(error: BaseException) -> bool:
