@@ -19,6 +19,7 @@ from torch import nn
 __all__ = [
     "LayerStatistics",
     "StatisticsWatch",
+    "last_layer",
     "statistics_layers",
     "watch_input",
     "watch_statistics",
@@ -131,3 +132,28 @@ def watch_input(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
         yield inputs
     finally:
         handle.remove()
+
+
+def last_layer(network: nn.Module, images: torch.Tensor) -> nn.Module | None:
+    """Returns the linear layer, or convolution of one by one, that runs last for some images.
+
+    Of a classifier that is its head. None where there is none, as in a network read from a graph.
+    """
+    ran: list[nn.Module] = []
+
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+        ran.append(module)
+
+    handles = [
+        module.register_forward_pre_hook(hook)
+        for module in network.modules()
+        if isinstance(module, nn.Linear)
+        or (isinstance(module, nn.Conv2d) and set(module.kernel_size) == {1})
+    ]
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran[-1] if ran else None

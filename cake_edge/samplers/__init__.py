@@ -9,9 +9,12 @@ from cake_edge.errors import UsageMistake, near_names
 from cake_edge.samplers.base import Sampler, SamplerConfig
 from cake_edge.samplers.cake import CakeConfig
 from cake_edge.samplers.cake_paper import CakePaperConfig
+from cake_edge.samplers.cmi import CmiConfig
 from cake_edge.samplers.data_impressions import DataImpressionsConfig
 from cake_edge.samplers.deep_inversion import DeepInversionConfig
 from cake_edge.samplers.forward_only import ForwardOnlyConfig
+from cake_edge.samplers.gdfq import GdfqConfig
+from cake_edge.samplers.lake import LakeConfig
 from cake_edge.settings import settings_from_dict
 
 __all__ = [
@@ -19,9 +22,12 @@ __all__ = [
     "SAMPLERS",
     "CakeConfig",
     "CakePaperConfig",
+    "CmiConfig",
     "DataImpressionsConfig",
     "DeepInversionConfig",
     "ForwardOnlyConfig",
+    "GdfqConfig",
+    "LakeConfig",
     "Sampler",
     "SamplerConfig",
     "sampler_settings",
@@ -35,9 +41,12 @@ SAMPLERS: dict[str, type[CakeConfig] | type[CakePaperConfig]] = {
 
 FAMILY: dict[str, type[SamplerConfig]] = {
     **SAMPLERS,
+    CmiConfig.name: CmiConfig,
     DataImpressionsConfig.name: DataImpressionsConfig,
     DeepInversionConfig.name: DeepInversionConfig,
     ForwardOnlyConfig.name: ForwardOnlyConfig,
+    GdfqConfig.name: GdfqConfig,
+    LakeConfig.name: LakeConfig,
 }
 """Every sampler: those, and other published methods behind the same interface."""
 

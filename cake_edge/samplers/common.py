@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,12 +10,14 @@ import torch
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import UsageMistake, near_names
 from cake_edge.priors import PRIORS
+from cake_edge.qat.generator import ImageGenerator
 from cake_edge.samplers.base import judge
 from cake_edge.samplers.optimise import draw_tuples
 from cake_edge.spec import ImageSpec
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = [
+    "Cost",
     "at_least_one",
     "even_targets",
     "finished",
@@ -22,8 +25,22 @@ __all__ = [
     "not_negative",
     "pixel_box",
     "positive",
+    "seeded_generator",
     "shard_size",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """How often a teacher is asked for a pool, in single images.
+
+    What else a sampler computes (a generator, a rival, the prior) is not in it.
+    """
+
+    image_steps: int
+    """Passes forward and back to the image."""
+    looks: int
+    """Passes forward alone; of convolutional networks about a third to two fifths of the above."""
 
 
 def at_least_one(settings: Any, *fields: str) -> None:
@@ -109,3 +126,15 @@ def finished(
         targets=targets,
         steps=torch.full_like(targets, steps),
     )
+
+
+def seeded_generator(
+    spec: ImageSpec, random: torch.Generator, *, latent: int, width: int
+) -> ImageGenerator:
+    """Returns a generator of images with weights from `random`, on the CPU.
+
+    The random state of the process, from which torch draws weights first, is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = ImageGenerator(spec, latent=latent, width=width)
+    return network.initialise(random)

@@ -21,6 +21,7 @@ from cake_edge.errors import UsageMistake
 from cake_edge.losses.soft_targets import soft_target_cross_entropy
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.common import (
+    Cost,
     at_least_one,
     even_targets,
     finished,
@@ -96,9 +97,9 @@ class DataImpressionsConfig:
         """Plain values for the manifest."""
         return asdict(self)
 
-    def image_steps(self, count: int) -> int:
-        """Returns the forward and backward passes of single images for `count` images."""
-        return count * self.steps
+    def cost(self, count: int, classes: int) -> Cost:
+        """Returns what `count` images ask of the teacher."""
+        return Cost(image_steps=count * self.steps, looks=count)
 
 
 class DataImpressionsSampler:

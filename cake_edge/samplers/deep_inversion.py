@@ -30,6 +30,7 @@ from cake_edge.losses.image_prior import total_variation
 from cake_edge.losses.statistics import statistics_distance
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.common import (
+    Cost,
     at_least_one,
     even_targets,
     finished,
@@ -116,9 +117,9 @@ class DeepInversionConfig:
             values["rival_sha256"] = rival_identity(self.rival)
         return values
 
-    def image_steps(self, count: int) -> int:
-        """Returns the forward and backward passes of single images for `count` images."""
-        return count * self.steps
+    def cost(self, count: int, classes: int) -> Cost:
+        """Returns what `count` images ask of the teacher."""
+        return Cost(image_steps=count * self.steps, looks=count)
 
 
 class DeepInversionSampler:

@@ -18,7 +18,7 @@ from cake_edge.batch import SyntheticBatch
 from cake_edge.losses.head import head_of
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.base import judge
-from cake_edge.samplers.common import at_least_one, finished, known_prior, shard_size
+from cake_edge.samplers.common import Cost, at_least_one, finished, known_prior, shard_size
 from cake_edge.samplers.optimise import balanced_selection
 from cake_edge.seeding import generator
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -56,9 +56,9 @@ class ForwardOnlyConfig:
         """Plain values for the manifest."""
         return asdict(self)
 
-    def image_steps(self, count: int) -> int:
-        """Returns 0: nothing passes backward."""
-        return 0
+    def cost(self, count: int, classes: int) -> Cost:
+        """Returns what `count` images ask of the teacher: nothing passes backward."""
+        return Cost(image_steps=0, looks=count * (self.oversample + 1))
 
 
 class ForwardOnlySampler:

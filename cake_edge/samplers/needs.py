@@ -11,9 +11,12 @@ Need = Literal["gradients", "statistics", "linear head", "exclusive classes"]
 NEEDS: dict[str, frozenset[Need]] = {
     "cake": frozenset({"gradients"}),
     "cake-paper": frozenset({"gradients", "exclusive classes"}),
+    "cmi": frozenset({"gradients"}),
     "data-impressions": frozenset({"gradients", "linear head", "exclusive classes"}),
     "deep-inversion": frozenset({"gradients", "statistics"}),
     "forward-only": frozenset(),
+    "gdfq": frozenset({"gradients"}),
+    "lake": frozenset({"gradients"}),
 }
 """By the sampler's name. What a sampler uses where it is there and does without is no need."""
 

@@ -4,7 +4,7 @@ from timm.layers.evo_norm import EvoNorm2dB0
 from timm.layers.norm_act import BatchNormAct2d, FrozenBatchNormAct2d, SyncBatchNormAct
 from torch import nn
 
-from cake_edge.hooks import statistics_layers, watch_input, watch_statistics
+from cake_edge.hooks import last_layer, statistics_layers, watch_input, watch_statistics
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,23 @@ def test_what_a_layer_is_given_is_seen():
     with watch_input(network[1]) as seen:
         network(given)
     assert torch.equal(seen[0], network[0](given))
+
+
+def test_the_last_layer_is_the_one_that_runs_last_and_not_the_one_that_is_listed_last():
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.body = nn.Linear(4, 2), nn.Linear(3, 4)
+
+        def forward(self, given):
+            return self.head(self.body(given).relu())
+
+    network = Backwards()
+    assert last_layer(network, torch.zeros(2, 3)) is network.head
+    assert last_layer(nn.ReLU(), torch.zeros(2, 3)) is None
+    assert not network.head._forward_pre_hooks
+
+
+def test_a_convolution_of_one_by_one_can_be_the_last_layer_and_a_wider_one_cannot():
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3))
+    assert last_layer(network, torch.zeros(1, 1, 8, 8)) is network[0]

@@ -85,10 +85,6 @@ def test_without_a_linear_head_it_says_so_and_names_samplers_that_work(small_spe
     assert "without: data-impressions" not in str(caught.value)
 
 
-def test_image_steps_are_read_from_the_settings():
-    assert DataImpressionsConfig(steps=30).image_steps(100) == 3000
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -168,10 +168,6 @@ def test_without_statistics_it_says_so_and_names_samplers_that_work(make_teacher
     assert len(config.build(teacher, count=12, seed=0).shard(0)) == 12
 
 
-def test_image_steps_are_read_from_the_settings():
-    assert DeepInversionConfig(steps=30).image_steps(100) == 3000
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

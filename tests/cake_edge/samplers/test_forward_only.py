@@ -87,10 +87,6 @@ def test_labels_that_do_not_exclude_each_other_are_spread_from_nothing(sigmoid_t
     assert len(shard) == 12
 
 
-def test_nothing_passes_backward():
-    assert ForwardOnlyConfig().image_steps(1000) == 0
-
-
 @pytest.mark.parametrize(
     ("settings", "words"), [({"bins": 0}, "bins is 0"), ({"prior": "shape"}, "did you mean shapes")]
 )

@@ -1,0 +1,38 @@
+import torch
+
+from cake_edge.samplers.crops import random_crops
+from cake_edge.seeding import generator
+
+
+def picture(count=64, side=16):
+    """How far to the right and how far down a pixel lies, in [-1, 1]."""
+    line = (torch.arange(side) * 2 + 1) / side - 1
+    one = torch.stack([line.expand(side, side), line.view(-1, 1).expand(side, side)])
+    return one.expand(count, -1, -1, -1).clone()
+
+
+def test_crops_show_the_share_that_was_asked_for_and_stay_inside():
+    made = random_crops(picture(), (0.25, 0.25), generator(0, "c"))
+    assert made.shape == (64, 2, 16, 16)
+    span = (made.amax((2, 3)) - made.amin((2, 3))) / 2
+    torch.testing.assert_close(span, torch.full((64, 2), 0.5 * 15 / 16), atol=0.04, rtol=0)
+    middle = made.mean((2, 3))
+    assert middle.abs().max() <= 0.5 + 0.01
+    assert middle.std() > 0.2
+
+
+def test_half_of_them_are_mirrored():
+    made = random_crops(picture(400), (0.5, 1.0), generator(0, "c"))
+    mirrored = (made[:, 0, :, -1] < made[:, 0, :, 0]).all(1)
+    assert 0.4 < mirrored.double().mean() < 0.6
+    assert (made[:, 1, -1] > made[:, 1, 0]).all()
+
+
+def test_the_whole_is_the_image_or_its_mirror_and_passes_gradients():
+    images = picture(8).requires_grad_()
+    made = random_crops(images, (1.0, 1.0), generator(0, "c"))
+    same = ((made - images).abs() < 1e-4).all(3).all(2).all(1)
+    mirror = ((made - images.flip(3)).abs() < 1e-4).all(3).all(2).all(1)
+    assert (same | mirror).all()
+    made.sum().backward()
+    assert (images.grad != 0).all()
