@@ -9,14 +9,19 @@ import numpy as np
 import onnx
 import pytest
 from reference.boards import BOARDS, plant
+from reference.deadly_models import healthy, hog
 
 from cake_edge.errors import ArtifactError, UsageMistake
-from cake_edge.provenance import sha256_file
+from cake_edge.provenance import sha256_file, write_json
 from exporters.artifact import attach_card
 from exporters.devices import find_rails
+from exporters.latency.bench_file import read_bench_file
+from exporters.latency.match import match_rows
 from exporters.remote import BenchOptions
 from exporters.remote.group import why_foreign
+from exporters.remote.journal import Journal
 from exporters.remote.measure import bench_rows, measure_here
+from exporters.report.bench_lines import bench_lines
 
 SHORT = BenchOptions(seconds=0.05, energy_seconds=0.3, idle_seconds=0.1, power_hz=200)
 
@@ -128,3 +133,86 @@ def test_a_file_is_for_the_runtime_that_its_target_names(card, target, runtime, 
 def test_a_file_that_says_nothing_of_itself_is_for_every_runtime():
     assert why_foreign(None, "ort") is None
     assert why_foreign(None, "tensorrt") is None
+
+
+def test_every_number_of_threads_and_batch_is_a_row_that_a_comparison_finds_again(
+    float_file, no_rails, tmp_path
+):
+    options = replace(SHORT, threads=(1, 2), batch=(1, 4))
+    found = measure_here([float_file], options)
+    settings = [(row["threads"], row["latency_ms"]["batch"]) for row in found["models"]]
+    assert settings == [(1, 1), (1, 4), (2, 1), (2, 4)]
+    assert found["environment"]["threads"] is None
+    assert {max(best) for best in found["best"]} == {"throughput"}
+    assert [row["speedup"] for row in found["models"]] == [None] * 4  # each of its own setting
+
+    path = tmp_path / "bench.json"
+    write_json(path, found)
+    read = read_bench_file(path)
+    pairs, left, right = match_rows(read.rows, read.rows[::-1])
+    assert [(pair.base.threads, pair.base.batch) for pair in pairs] == settings
+    assert all(pair.base is pair.new for pair in pairs)
+    assert (left, right) == ([], [])
+    assert len({line.name for line in bench_lines([read])}) == 4
+
+
+def test_rows_of_one_number_of_threads_leave_it_to_the_environment(float_file, no_rails):
+    (row,) = bench_rows([float_file], replace(SHORT, threads=(2,)), no_rails).rows
+    assert row["threads"] is None
+    assert row["runtime"]["threads"] == 2
+
+
+def test_models_apart_are_compared_by_their_medians(float_file, no_rails):
+    options = replace(SHORT, interleave=False)
+    one, two = bench_rows([float_file, float_file], options, no_rails).rows
+    assert one["speedup"] is None
+    assert two["speedup"]["paired"] is False
+
+
+def test_a_sweep_ends_where_the_file_does_and_says_so(no_rails, tmp_path):
+    fixed, free = healthy(tmp_path / "a.onnx", batch=1), healthy(tmp_path / "b.onnx")
+    options = replace(SHORT, sweep_batch=True, max_batch=2)
+    rows = bench_rows([fixed, free], options, no_rails).rows
+    assert [(row["latency_ms"]["batch"], row["failure"]) for row in rows] == [
+        (1, None), (1, None), (2, None),
+    ]  # fmt: skip
+    assert "made for batches of 1" in rows[0]["sweep_end"]
+    assert rows[1]["sweep_end"] is None
+    assert rows[2]["sweep_end"] == "batch 2 is the largest that was asked for"
+
+
+def test_a_model_that_fails_costs_its_row_and_not_the_first_place(no_rails, tmp_path):
+    models = [hog(tmp_path / "a.onnx"), healthy(tmp_path / "b.onnx"), healthy(tmp_path / "c.onnx")]
+    found = bench_rows(models, replace(SHORT, cold_runs=1), no_rails)
+    lost, first, second = found.rows
+    assert lost["failure"].startswith("out of memory")
+    assert (lost["failure_kind"], lost["cold_start"], lost["memory_mib"]) == (
+        "WorkerFailed", None, None,
+    )  # fmt: skip
+    assert (first["speedup"], second["speedup"]["paired"]) == (None, True)
+    assert first["cold_start"]["runs"] == 1
+    assert set(first["memory_mib"]) == {"before_load", "after_load", "peak", "device"}
+    assert found.runtime["runtime"] == "ort"
+
+
+def test_where_nothing_could_be_measured_there_is_still_a_result(no_rails, tmp_path):
+    found = bench_rows([hog(tmp_path / "a.onnx")], SHORT, no_rails)
+    assert found.rows[0]["latency_ms"] is None
+    assert found.runtime == {"runtime": "ort"}
+
+
+def test_finished_groups_are_taken_up_and_the_others_measured(float_file, no_rails, tmp_path):
+    options = replace(SHORT, batch=(1, 2))
+    models, out = [float_file, float_file], tmp_path / "bench.json"
+    journal = Journal(out, models, options, resume=False)
+    before = bench_rows(models, options, no_rails, journal=journal).rows
+    lines = journal.path.read_text().splitlines()
+    journal.path.write_text("\n".join(lines[:4]) + "\n")  # the second group lost one of its rows
+
+    after = bench_rows(
+        models, options, no_rails, journal=Journal(out, models, options, resume=True)
+    ).rows
+    same = [one["samples_ms"] == two["samples_ms"] for one, two in zip(before, after, strict=True)]
+    assert same == [True, False, True, False]
+    # Rows that took turns are of one run: a pair of two runs would be none.
+    assert after[3]["speedup"]["paired"] is True
