@@ -106,7 +106,7 @@ def test_the_cache_is_where_the_desktop_wants_it(
     monkeypatch.setenv("HOME", str(tmp_path))
     report = cached_engine(float_file, module="tensorrt")
     assert report.path.is_relative_to(tmp_path / ".cache" / "cake-edge" / "engines")
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="exporters")
     assert cached_engine(float_file, module="tensorrt").cached
     assert "was built before" in caplog.text
 
