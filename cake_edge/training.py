@@ -19,7 +19,7 @@ from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import CakeEdgeError, NumericsError
 from cake_edge.losses.head import Head, head_of
 from cake_edge.pool import Pool
-from cake_edge.precision import mixed
+from cake_edge.precision import mixed, refuse_unsound
 from cake_edge.progress import Progress
 from cake_edge.schedules import cosine, one_cycle
 from cake_edge.seeding import derive_seed
@@ -62,6 +62,8 @@ def train(
     Raises:
         NumericsError: the loss is not finite.
     """
+    if config.precision == "bfloat16":
+        refuse_unsound(network, torch.zeros(2, *teacher.spec.input_size, device=teacher.device))
     optimiser = _optimiser(network, config)
     average = Average(network, config.average)
     window = torch.zeros((), device=teacher.device)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cake_edge.errors import UsageMistake
-from cake_edge.precision import check_precision, mixed
+from cake_edge.precision import check_precision, mixed, refuse_unsound
 
 CPU = torch.device("cpu")
 
@@ -21,3 +21,17 @@ def test_products_are_computed_in_the_precision_that_was_asked_for(precision, dt
 def test_an_unknown_precision_is_refused_with_those_there_are():
     with pytest.raises(UsageMistake, match=r"'half'; allowed: float32, bfloat16"):
         check_precision("half")
+
+
+def test_a_stride_over_one_pixel_is_refused_by_name():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.Conv2d(4, 4, 3, stride=2, padding=1),
+    )
+    before = network[1].running_mean.clone()
+    refuse_unsound(network, torch.ones(2, 3, 4, 4))
+    with pytest.raises(UsageMistake, match="student's 2 strides over a map of one pixel"):
+        refuse_unsound(network, torch.ones(2, 3, 2, 2))
+    assert network.training
+    assert torch.equal(network[1].running_mean, before)
