@@ -54,6 +54,7 @@ def show_rows(found: Found, shown: str | None) -> None:
         ]
         cells.append(tuple(line))
     click.echo(table(header, cells))
+    # A file of several rows is told of once.
     for sentence in dict.fromkeys((*_foot(found), *_failures(rows), *_notes(found))):
         click.echo(sentence)
     if shown is not None:
@@ -65,10 +66,11 @@ def show_plan(plan: Found) -> None:
     header = ("model", "runtime", "threads", "batch")
     cells = [tuple(str(row[name]) for name in ("path", *header[1:])) for row in plan["rows"]]
     click.echo(table(header, cells))
-    most = "at most " if plan["sweep"] else ""
+    rows = f"{len(cells)} row{'s' if len(cells) > 1 else ''}"
+    most = "At most " if plan["sweep"] else ""
     click.echo(
-        f"{most}{len(cells)} rows, {most}about {duration(plan['estimated_seconds'])}; building "
-        "engines comes on top. Nothing was measured."
+        f"{most}{rows}, about {duration(plan['estimated_seconds'])}; building engines comes on "
+        "top. Nothing was measured."
     )
 
 

@@ -40,7 +40,7 @@ class BatchSweep:
                 "in a row"
             )
         elif batch == self._last:
-            self.why = f"batch {batch} is the largest that was asked for"
+            self.why = "it is the largest that was asked for"
 
     def stop(self, why: str) -> None:
         """Ends it where a batch could not be measured."""

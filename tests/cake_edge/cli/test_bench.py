@@ -179,3 +179,113 @@ def test_a_missing_model_is_named(run: Run, tmp_path: Path) -> None:
 
 def test_no_model_is_wrong_usage(run: Run) -> None:
     assert run("bench").exit_code == 2
+
+
+def test_threads_and_batches_are_rows_and_the_best_are_named(
+    run: Run, run_json: RunJson, student: Path
+) -> None:
+    found = run_json("bench", student, "--threads", "1,2", "--batch", "1,4", *QUICK)
+    settings = [(row["threads"], row["latency_ms"]["batch"]) for row in found["models"]]
+    assert settings == [(1, 1), (1, 4), (2, 1), (2, 4)]
+    (best,) = found["best"]
+    rates = [row["latency_ms"]["images_per_second"] for row in found["models"]]
+    assert rates[best["throughput"]] == max(rates)
+    shown = run("bench", student, "--batch", "1,4", *QUICK)
+    header, _, first, *_ = shown.stdout.splitlines()
+    assert header.split()[:3] == ["model", "size", "batch"]
+    assert "threads" not in header
+    assert "lowest latency" in first
+
+
+def test_a_sweep_says_where_it_ended(run: Run, student: Path) -> None:
+    shown = run("bench", student, "--sweep-batch", "--max-batch", 2, *QUICK)
+    assert shown.exit_code == 0, shown.output
+    assert f"The sweep of {student} ended at batch 2: it is the largest" in shown.stdout
+
+
+def test_a_plan_measures_nothing(run: Run, run_json: RunJson, student: Path) -> None:
+    words = ("bench", student, "--threads", "1,2", "--sweep-batch", "--max-batch", 4, "--dry-run")
+    plan = run_json(*words, "--seconds", 100)
+    assert [(row["threads"], row["batch"]) for row in plan["rows"]] == [
+        (1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4),
+    ]  # fmt: skip
+    assert plan["estimated_seconds"] >= 600
+    shown = run(*words)
+    assert "at most 6 rows" in shown.stdout.lower()
+    assert "Nothing was measured." in shown.stdout
+    assert run("bench", student.with_name("absent.onnx"), "--dry-run").exit_code == 1
+
+
+def test_models_apart_have_speed_ups_that_are_not_paired(
+    run: Run, teacher: Path, student: Path
+) -> None:
+    shown = run("bench", teacher, student, "--no-interleave", *QUICK)
+    assert shown.exit_code == 0, shown.output
+    assert "] +" in shown.stdout.splitlines()[3]
+    assert "+ not paired" in shown.stdout
+
+
+def test_a_row_that_fails_is_said_and_is_the_exit_code(
+    run: Run, student: Path, tmp_path: Path
+) -> None:
+    damaged, out = tmp_path / "damaged.onnx", tmp_path / "bench.json"
+    damaged.write_bytes(b"no model")
+    shown = run("bench", damaged, student, "--out", out, *QUICK)
+    assert shown.exit_code == 1
+    assert f"Failed: {damaged} is not a model" in shown.stdout
+    assert f"error: 1 of 2 rows failed: {damaged}: is not a model" in shown.stderr
+    lost, well = json.loads(out.read_text(encoding="utf-8"))["models"]
+    assert (lost["latency_ms"], lost["failure_kind"]) == (None, "ArtifactError")
+    assert well["latency_ms"]["p50"] > 0
+    assert list(tmp_path.glob("bench.json.*")) == []
+
+
+def test_an_unstable_row_is_an_error_where_that_is_asked_for(
+    run: Run, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from exporters.remote import measure
+
+    unchanged = measure.bench_rows
+
+    def shaken(*given: Any) -> Any:
+        found = unchanged(*given)
+        found.rows[0]["latency_ms"]["unstable"] = True
+        return found
+
+    monkeypatch.setattr(measure, "bench_rows", shaken)
+    assert run("bench", student, *QUICK).exit_code == 0
+    strict = run("bench", student, "--strict", *QUICK)
+    assert strict.exit_code == 1
+    assert f"the machine changed while it measured {student} (--strict)" in strict.stderr
+
+
+def test_what_is_inside_the_clock_is_stated(run: Run, run_json: RunJson, student: Path) -> None:
+    clock = run_json("bench", student, *QUICK)["environment"]["clock"]
+    assert "no decoding" in clock
+    assert f"The clock holds {clock}." in run("bench", student, *QUICK).stdout
+
+
+def test_cold_starts_are_timed_in_processes_of_their_own(run: Run, student: Path) -> None:
+    shown = run("bench", student, "--cold", 1, *QUICK)
+    assert shown.exit_code == 0, shown.output
+    assert "cold start s" in shown.stdout
+    assert "the file cache was warm" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--resume",), "give --out as before"),
+        (("--resume", "--out", "x.json", "--host", "user@board"), "leave it out with --host"),
+        (("--sweep-batch", "--batch", "2"), "give one of the two"),
+        (("--threads", "1,0"), "not a number of 1 or more"),
+        (("--batch", "2,2"), "names a number twice"),
+        (("--memory-limit", "1"), "--memory-limit"),
+    ],
+)
+def test_options_that_make_no_sense_together_are_wrong_usage(
+    run: Run, student: Path, words: tuple[str, ...], said: str
+) -> None:
+    found = run("bench", student, *words)
+    assert found.exit_code == 2
+    assert said in found.stderr

@@ -30,7 +30,7 @@ def test_the_largest_batch_ends_it() -> None:
         sweep.add(batch, batch * 100.0)
         assert sweep.why is None
     sweep.add(4, 400.0)
-    assert sweep.why == "batch 4 is the largest that was asked for"
+    assert sweep.why == "it is the largest that was asked for"
 
 
 def test_what_cannot_be_measured_ends_it() -> None:

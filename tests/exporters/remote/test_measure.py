@@ -178,7 +178,7 @@ def test_a_sweep_ends_where_the_file_does_and_says_so(no_rails, tmp_path):
     ]  # fmt: skip
     assert "made for batches of 1" in rows[0]["sweep_end"]
     assert rows[1]["sweep_end"] is None
-    assert rows[2]["sweep_end"] == "batch 2 is the largest that was asked for"
+    assert rows[2]["sweep_end"] == "it is the largest that was asked for"
 
 
 def test_a_model_that_fails_costs_its_row_and_not_the_first_place(no_rails, tmp_path):
