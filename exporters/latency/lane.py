@@ -1,7 +1,7 @@
 """One open model with its input, warmed up and timed in bursts, and what has been measured of it.
 
-A turn is one call outside the clock, then a burst of timed calls: a model deployed alone finds its
-weights in the cache, and the call outside the clock puts back what ran before it displaced.
+A turn is a call outside the clock, then a burst of timed calls: a model deployed alone finds its
+weights in the cache, and the call outside the clock puts back what others displaced.
 """
 
 from __future__ import annotations
@@ -49,10 +49,17 @@ class Lane:
             infer(images)
             self.warmup_ns.append(clock() - before)
 
-    def turn(self, burst: int) -> None:
-        """Calls once outside the clock, then `burst` times inside."""
+    def turn(self, burst: int, settle_seconds: float = 0.0) -> None:
+        """Calls once, and for at least `settle_seconds`, outside the clock; then a burst inside.
+
+        A process that slept finds its core asleep or another's, and takes longer to be itself again
+        than one call of a small network.
+        """
         clock, infer, images = time.perf_counter_ns, self._infer, self._images
+        start = clock()
         infer(images)
+        while clock() - start < settle_seconds * 1e9:
+            infer(images)
         marks = [0] * (2 * burst)
         for index in range(0, 2 * burst, 2):
             marks[index] = clock()

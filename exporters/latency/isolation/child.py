@@ -126,10 +126,10 @@ class Child:
         self._lane.warm_up(count=count, seconds=seconds)
         return {"warmup_ns": self._lane.warmup_ns}
 
-    def _turn(self, burst: int) -> Reply:
+    def _turn(self, burst: int, settle_seconds: float) -> Reply:
         assert self._lane is not None
         before = self._lane.wall_ns
-        self._lane.turn(burst)
+        self._lane.turn(burst, settle_seconds)
         return {"ns": self._lane.turns_ns.pop(), "wall_ns": self._lane.wall_ns - before}
 
     def _work(self, batch: int, seed: int, seconds: float) -> Reply:

@@ -33,6 +33,17 @@ def test_the_first_call_of_a_turn_is_outside_the_clock() -> None:
     assert sum(turn) <= lane.wall_ns
 
 
+def test_a_model_may_be_called_for_a_while_before_the_clock_starts() -> None:
+    lane = Lane(Sleeper(0), IMAGES)
+    start = time.perf_counter_ns()
+    lane.turn(1, settle_seconds=0.005)
+    assert time.perf_counter_ns() - start - lane.wall_ns >= 5e6
+    assert len(lane.turns_ns[0]) == 1
+    short = Sleeper(0)
+    Lane(short, IMAGES).turn(1)
+    assert short.calls == 2
+
+
 def test_wall_time_adds_up_over_turns() -> None:
     lane = Lane(Sleeper(1), IMAGES)
     lane.turn(2)

@@ -48,7 +48,7 @@ def test_a_runtime_that_is_not_there_is_left_to_opening(child: Child) -> None:
 def test_a_turn_gives_its_own_times_alone(opened: Child) -> None:
     warm = opened.answer({"do": "warm", **ONE, "count": 3, "seconds": 0})
     assert len(warm["warmup_ns"]) == 3
-    turns = [opened.answer({"do": "turn", "burst": 4}) for _ in range(2)]
+    turns = [opened.answer({"do": "turn", "burst": 4, "settle_seconds": 0}) for _ in range(2)]
     for turn in turns:
         assert len(turn["ns"]) == 4
         # The clock runs from the burst's begin to its end, and no longer.
