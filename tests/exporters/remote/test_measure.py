@@ -18,7 +18,6 @@ from exporters.devices import find_rails
 from exporters.latency.bench_file import read_bench_file
 from exporters.latency.match import match_rows
 from exporters.remote import BenchOptions
-from exporters.remote.group import why_foreign
 from exporters.remote.journal import Journal
 from exporters.remote.measure import bench_rows, measure_here
 from exporters.report.bench_lines import bench_lines
@@ -112,27 +111,6 @@ def test_a_whole_measurement_is_plain_values_with_the_device_before_and_after(fl
     assert found["options"] == SHORT.to_dict()
     assert found["environment"]["threads"] == 1
     assert "latency" in told
-
-
-@pytest.mark.parametrize(
-    ("target", "runtime", "foreign"),
-    [
-        ("any", "ort", False),
-        ("any", "tensorrt", False),
-        ("tensorrt", "tensorrt", False),
-        ("tensorrt-fp16", "tensorrt", False),
-        ("ort-arm", "tensorrt", True),
-        ("tensorrt", "ort", True),
-    ],
-)
-def test_a_file_is_for_the_runtime_that_its_target_names(card, target, runtime, foreign):
-    said = why_foreign(replace(card, target=target), runtime)
-    assert (said is not None) is foreign
-
-
-def test_a_file_that_says_nothing_of_itself_is_for_every_runtime():
-    assert why_foreign(None, "ort") is None
-    assert why_foreign(None, "tensorrt") is None
 
 
 def test_every_number_of_threads_and_batch_is_a_row_that_a_comparison_finds_again(
