@@ -44,7 +44,8 @@ __all__ = ["command"]
     default="cake",
     show_default=True,
     metavar="NAME",
-    help="How images are made: cake, or cake-paper for the published settings.",
+    help="How images are made: cake, cake-paper, lake, deep-inversion, data-impressions, cmi, gdfq "
+    "or forward-only; docs/samplers.md says what each needs.",
 )
 @click.option("--count", type=click.IntRange(min=1), required=True, help="Images in the pool.")
 @click.option(

@@ -18,7 +18,6 @@ from cake_edge.samplers.lake import LakeConfig
 from cake_edge.settings import settings_from_dict
 
 __all__ = [
-    "FAMILY",
     "SAMPLERS",
     "CakeConfig",
     "CakePaperConfig",
@@ -33,14 +32,9 @@ __all__ = [
     "sampler_settings",
 ]
 
-SAMPLERS: dict[str, type[CakeConfig] | type[CakePaperConfig]] = {
+SAMPLERS: dict[str, type[SamplerConfig]] = {
     CakeConfig.name: CakeConfig,
     CakePaperConfig.name: CakePaperConfig,
-}
-"""The project's own sampler, and the one it is measured against."""
-
-FAMILY: dict[str, type[SamplerConfig]] = {
-    **SAMPLERS,
     CmiConfig.name: CmiConfig,
     DataImpressionsConfig.name: DataImpressionsConfig,
     DeepInversionConfig.name: DeepInversionConfig,
@@ -48,7 +42,6 @@ FAMILY: dict[str, type[SamplerConfig]] = {
     GdfqConfig.name: GdfqConfig,
     LakeConfig.name: LakeConfig,
 }
-"""Every sampler: those, and other published methods behind the same interface."""
 
 
 def sampler_settings(name: str, values: Mapping[str, Any], where: str = "sampler") -> SamplerConfig:
@@ -57,9 +50,9 @@ def sampler_settings(name: str, values: Mapping[str, Any], where: str = "sampler
     Raises:
         UsageMistake: no such sampler, an unknown setting, or a value of the wrong type.
     """
-    if name not in FAMILY:
+    if name not in SAMPLERS:
         raise UsageMistake(
-            f"{where.rstrip(': ')}: there is no sampler {name!r}{near_names(name, FAMILY)}; "
-            f"allowed: {', '.join(sorted(FAMILY))}"
+            f"{where.rstrip(': ')}: there is no sampler {name!r}{near_names(name, SAMPLERS)}; "
+            f"allowed: {', '.join(sorted(SAMPLERS))}"
         )
-    return settings_from_dict(FAMILY[name], values, where)
+    return settings_from_dict(SAMPLERS[name], values, where)

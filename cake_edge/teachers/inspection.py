@@ -10,8 +10,11 @@ from typing import Any
 
 import torch
 
+from cake_edge.hooks import statistics_layers
 from cake_edge.provenance import sha256_file
 from cake_edge.samplers import SAMPLERS
+from cake_edge.samplers.linear_head import head_weights
+from cake_edge.samplers.needs import NEEDS
 from cake_edge.spec import ImageSpec
 from cake_edge.teachers.adapters import Adapter, fixed_batch
 from cake_edge.teachers.anatomy import (
@@ -28,7 +31,7 @@ from cake_edge.teachers.plausibility import IMAGES, Plausibility, check_preproce
 from cake_edge.teachers.preprocessing import PixelsUnknown
 from cake_edge.teachers.reference import load_teacher, teacher_file
 
-__all__ = ["ADAPTERS", "NEEDS", "Fit", "Inspection", "inspect_reference", "inspect_teacher"]
+__all__ = ["ADAPTERS", "Fit", "Inspection", "inspect_reference", "inspect_teacher"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,27 +53,10 @@ FEWEST = 32
 UNKNOWN = "not known: give --mean and --std, or --preset"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a sampler asks of a teacher."""
-
-    gradients: str
-    """What is lost of it where none reach the input; empty where nothing is left."""
-    tuples: bool
-    """Whether it draws tuples of distinct classes that must not be longer than their number."""
-    statistics: bool
-    """Whether it matches the running statistics of BatchNorm layers."""
-
-
-NEEDS = {
-    "cake": Needs(
-        gradients="only its prior images are left: --set pushed_share=0",
-        tuples=False,
-        statistics=False,
-    ),
-    "cake-paper": Needs(gradients="", tuples=True, statistics=False),
-}
-"""By the sampler's name; the one place that knows."""
+WITHOUT_GRADIENTS = {"cake": "only its prior images are left: --set pushed_share=0"}
+"""What is left of a sampler where none reach the input, by its name."""
+WHOLE_TUPLES = ("cake-paper",)
+"""Samplers whose tuples of distinct classes must not be longer than the teacher has classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +178,7 @@ def inspect_teacher(
         batch=fixed_batch(teacher.network),
         norms=norms,
         gradient=gradient,
-        samplers=tuple(_fit(name, NEEDS[name], teacher.spec, gradient, norms) for name in SAMPLERS),
+        samplers=tuple(_fit(name, teacher, gradient) for name in SAMPLERS),
         matched=None if teacher.matched is None else tuple(teacher.matched.pairs),
         left_out=() if teacher.matched is None else tuple(teacher.matched.left_out),
         check=check_preprocessing(teacher, known=known, images=_images(macs), seed=seed)
@@ -246,17 +232,24 @@ def _adapters(teacher: FrozenTeacher) -> list[str]:
     return found
 
 
-def _fit(
-    name: str, needs: Needs, spec: ImageSpec, gradient: Gradient, norms: tuple[Norm, ...]
-) -> Fit:
-    if not gradient.reached or not gradient.finite:
-        said = needs.gradients or "it follows gradients, and none that are finite reach the input"
-        return Fit(name=name, fits=False, said=said)
-    size = SAMPLERS[name]().tuple_size
-    if needs.tuples and size > spec.classes:
+def _fit(name: str, teacher: FrozenTeacher, gradient: Gradient) -> Fit:
+    needs = NEEDS[name]
+    said = ""
+    if "gradients" in needs and not (gradient.reached and gradient.finite):
+        said = WITHOUT_GRADIENTS.get(
+            name, "it follows gradients, and none that are finite reach the input"
+        )
+    elif "exclusive classes" in needs and teacher.spec.head != "softmax":
+        said = "it is for classes that exclude each other, and the teacher's labels do not"
+    elif name in WHOLE_TUPLES and (size := _tuple_size(name)) > teacher.spec.classes:
         said = f"its tuples of {size} classes are longer than the teacher's: --set tuple_size="
-        return Fit(name=name, fits=False, said=f"{said}{spec.classes}")
-    if needs.statistics and not any(norm.running_statistics for norm in norms):
-        said = "no BatchNorm statistics are left to match: those terms of its loss are lost"
-        return Fit(name=name, fits=True, said=said)
-    return Fit(name=name, fits=True, said="")
+        said += str(teacher.spec.classes)
+    elif "statistics" in needs and not statistics_layers(teacher.network):
+        said = "no BatchNorm statistics are left to match: --set statistics=0 does without them"
+    elif "linear head" in needs and head_weights(teacher) is None:
+        said = "the logits are not the product of a last linear layer"
+    return Fit(name=name, fits=not said, said=said)
+
+
+def _tuple_size(name: str) -> int:
+    return int(getattr(SAMPLERS[name](), "tuple_size"))  # noqa: B009  # not of every sampler

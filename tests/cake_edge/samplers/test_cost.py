@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from cake_edge.samplers import FAMILY
+from cake_edge.samplers import SAMPLERS
 from cake_edge.samplers.common import Cost
 from cake_edge.samplers.cost import image_steps, pool_cost
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -35,11 +35,11 @@ class Counted(nn.Module):
         return self.network(images)
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_the_cost_is_what_the_teacher_is_asked(make_teacher, small_spec, name):
     counted = Counted(make_teacher("plain").network)
     teacher = FrozenTeacher(counted, small_spec, architecture="counted")
-    config, count = FAMILY[name](**SMALL[name]), 40
+    config, count = SAMPLERS[name](**SMALL[name]), 40
     sampler = config.build(teacher, count=count, seed=0)
     counted.image_steps = counted.looks = 0  # what is found out of a teacher before is not counted
     for index in range(-(-count // config.images_per_shard)):

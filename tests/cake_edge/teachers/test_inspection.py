@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,11 @@ from torch import nn
 
 from cake_edge.errors import CakeEdgeError, TeacherError
 from cake_edge.provenance import sha256_file
-from cake_edge.samplers import SAMPLERS
 from cake_edge.spec import ImageSpec
 from cake_edge.teachers import TeacherConfig, adapters, subset
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.teachers.inspection import (
     ADAPTERS,
-    NEEDS,
     Inspection,
     _images,
     inspect_reference,
@@ -32,10 +31,6 @@ SAID: dict[str, Any] = {
 
 def inspect(reference: object, *, check: bool = False, **given: Any) -> Inspection:
     return inspect_reference(TeacherConfig(reference=str(reference), **given), check=check)
-
-
-def test_every_sampler_has_its_needs_stated() -> None:
-    assert set(NEEDS) == set(SAMPLERS)
 
 
 def test_every_adapter_has_words() -> None:
@@ -152,14 +147,39 @@ class Rounds(nn.Module):
         return images.round().mean((2, 3)).repeat(1, 12)
 
 
-def test_without_gradients_no_sampler_works_as_it_is() -> None:
+def test_without_gradients_those_that_follow_them_do_not_work() -> None:
     spec = ImageSpec(channels=1, height=16, width=16, mean=(0.5,), std=(0.5,), classes=12)
     teacher = FrozenTeacher(Rounds(), spec, architecture="rounds")
     found = inspect_teacher(teacher, TeacherConfig(reference="x"), check=False)
     assert found.gradient.reached == 0
-    assert [fit.fits for fit in found.samplers] == [False, False]
+    assert [fit.name for fit in found.samplers if fit.fits] == ["forward-only"]
     assert "--set pushed_share=0" in of(found, "cake").said
     assert "follows gradients" in of(found, "cake-paper").said
+
+
+class Distances(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.rand(12, 256))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return -(images.flatten(1)[:, None] - self.centres).square().mean(2)
+
+
+def test_what_a_sampler_lacks_is_said() -> None:
+    spec = ImageSpec(
+        channels=1, height=16, width=16, mean=(0.5,), std=(0.5,), classes=12, head="sigmoid"
+    )
+    config = TeacherConfig(reference="x")
+    teacher = FrozenTeacher(Distances(), spec, architecture="distances")
+    found = inspect_teacher(teacher, config, check=False)
+    assert "--set statistics=0" in of(found, "deep-inversion").said
+    assert "exclude each other" in of(found, "data-impressions").said
+    exclusive = dataclasses.replace(spec, head="softmax")
+    teacher = FrozenTeacher(Distances(), exclusive, architecture="distances")
+    found = inspect_teacher(teacher, config, check=False)
+    assert "last linear layer" in of(found, "data-impressions").said
+    assert of(found, "gdfq").fits
 
 
 def test_what_was_matched_by_order_is_shown(tmp_path: Path, small: nn.Module) -> None:
