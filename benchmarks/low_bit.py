@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 
+from benchmarks.paper.networks import ResNet20
 from benchmarks.results_files import RESULTS, ROOT, write_results
 from cake_edge.evaluate import Infer, evaluate_many, open_dataset
 from cake_edge.pool import Pool, synthesize
@@ -58,46 +58,6 @@ CIFAR_SPEC = ImageSpec(
 )  # fmt: skip
 
 Measured = dict[str, dict[str, Any]]
-
-
-class Block(nn.Module):
-    """Two convolutions, and a shortcut that subsamples and fills with zeros (option A)."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
-        self.stride, self.more = stride, after - before
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Returns [N, after, H / stride, W / stride] of maps [N, before, H, W]."""
-        rest = functional.relu(self.bn1(self.conv1(maps)))
-        short = maps[:, :, :: self.stride, :: self.stride]
-        half = self.more // 2
-        short = functional.pad(short, (0, 0, 0, 0, half, self.more - half))
-        return functional.relu(self.bn2(self.conv2(rest)) + short)
-
-
-class ResNet20(nn.Module):
-    """The CIFAR-10 network of He et al., arXiv 1512.03385, section 4.2, n = 3."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(*(Block(16, 16, 1) for _ in range(3)))
-        self.layer2 = nn.Sequential(Block(16, 32, 2), Block(32, 32, 1), Block(32, 32, 1))
-        self.layer3 = nn.Sequential(Block(32, 64, 2), Block(64, 64, 1), Block(64, 64, 1))
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Returns logits [N, 10] of images [N, 3, 32, 32]."""
-        maps = functional.relu(self.bn1(self.conv1(images)))
-        maps = self.layer3(self.layer2(self.layer1(maps)))
-        logits: torch.Tensor = self.linear(maps.mean((2, 3)))
-        return logits
 
 
 def resnet20(weights: Path) -> FrozenTeacher:

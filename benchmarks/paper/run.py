@@ -1,0 +1,185 @@
+"""A published row measured anew, from the teacher's training to the student's accuracy.
+
+    python -m benchmarks.paper.run fashion-mnist-lenet5 --seeds 0,1,2 --out runs/paper
+
+The teacher is trained once, on real images; from there on nothing sees a real image until the
+student is finished. A seed stands for synthesis, training and the student's first weights. What is
+reported is the moving average of the weights at the last step. Writes results/paper/ROW.json and
+keeps the first seed's student beside it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import click
+import torch
+
+from benchmarks.paper.data import absent, evaluation_set
+from benchmarks.paper.rows import ROWS, Row
+from benchmarks.paper.teachers import fashion_mnist_teacher, resnet20_teacher
+from benchmarks.results_files import RESULTS, write_results
+from cake_edge.checkpoint import load_checkpoint
+from cake_edge.distill import distill
+from cake_edge.evaluate import Infer, evaluate_many, open_dataset
+from cake_edge.networks import parameter_count
+from cake_edge.pool import synthesize
+from cake_edge.provenance import sha256_file
+from cake_edge.samplers.cost import pool_cost
+from cake_edge.students import StudentConfig
+from cake_edge.teachers.frozen import FrozenTeacher
+
+__all__ = ["KEPT", "accuracy", "evaluated", "measure", "teacher_of"]
+
+KEPT = RESULTS / "paper"
+LARGEST = 1 << 20
+"""Bytes of a student that is kept beside its results."""
+
+
+def teacher_of(row: Row, folder: Path) -> FrozenTeacher:
+    """Returns the row's teacher, trained into `folder` where it is not there yet."""
+    if row.dataset == "cifar10":
+        return resnet20_teacher()
+    path = folder / "teachers" / f"{row.teacher.name}.safetensors"
+    return fashion_mnist_teacher(row.teacher.name, row.teacher.arguments, path)
+
+
+def evaluated(row: Row, teacher: FrozenTeacher, student: Path, folder: Path) -> dict[str, Any]:
+    """Returns top-1 of both and their agreement in percent, over the whole real test set."""
+    network, _ = load_checkpoint(student)
+    dataset = open_dataset(evaluation_set(row.dataset, folder), teacher.spec)
+    found = evaluate_many(
+        {"teacher": _infer(teacher), "student": _infer(network.eval())},
+        dataset, reference="teacher", batch=250,
+    )  # fmt: skip
+    return {
+        "teacher_top1": found["teacher"].top1,
+        "top1": found["student"].top1,
+        "agreement": found["student"].agreement,
+        "n": len(dataset),
+    }
+
+
+def accuracy(student: Path, dataset: Path) -> float:
+    """Returns top-1 in percent of a stored student over a real test set."""
+    network, about = load_checkpoint(student)
+    infers = {"student": _infer(network.eval())}
+    images = open_dataset(dataset, about.spec)
+    return evaluate_many(infers, images, batch=250)["student"].top1
+
+
+def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[str, Any]:
+    """Makes one student and evaluates it; what `folder` already has of it is not made again."""
+    teacher = teacher_of(row, folder)
+    place = folder / name / f"seed{seed}"
+    started = time.monotonic()
+    pool = synthesize(
+        teacher, row.sampler, place / "pool", count=row.images, seed=seed, workers=workers
+    )
+    synthesis = time.monotonic() - started
+    made = distill(
+        teacher, StudentConfig(name=row.student.name, arguments=row.student.arguments), pool,
+        row.training, place / "student.safetensors", seed=seed, workers=workers - 1,
+    )  # fmt: skip
+    cost = pool_cost(row.sampler, row.images, teacher.spec.classes)
+    return {
+        **evaluated(row, teacher, made.path, folder),
+        "agreement_synthetic": made.agreement_synthetic,
+        "synthesis_seconds": round(synthesis, 1),
+        "distillation_seconds": round(made.seconds, 1),
+        "image_steps": cost.image_steps,
+        "looks": cost.looks,
+        "views": made.views,
+        "student": str(made.path.relative_to(folder)),
+    }
+
+
+def _infer(network: torch.nn.Module) -> Infer:
+    network.to(memory_format=torch.channels_last)
+
+    def infer(images: Any) -> Any:
+        with torch.inference_mode():
+            return network(torch.from_numpy(images)).float().numpy()
+
+    return infer
+
+
+def _about(row: Row, name: str) -> dict[str, Any]:
+    return {
+        "row": name,
+        "dataset": row.dataset,
+        "teacher": asdict(row.teacher),
+        "student": asdict(row.student),
+        "goal": row.goal,
+        "published": [asdict(figure) for figure in row.published],
+        "images": row.images,
+        "sampler": {"name": row.sampler.name, **row.sampler.to_dict()},
+        "training": asdict(row.training),
+    }
+
+
+def _summary(seeds: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation over the seeds."""
+    found: dict[str, Any] = {"seeds": len(seeds)}
+    for key in ("top1", "agreement", "synthesis_seconds", "distillation_seconds"):
+        values = [float(seed[key]) for seed in seeds.values()]
+        found[f"{key}_mean"] = round(mean(values), 3)
+        found[f"{key}_deviation"] = round(stdev(values), 3) if len(values) > 1 else None
+    return found
+
+
+def _keep(student: Path, name: str, seed: int) -> dict[str, Any] | None:
+    """Copies a small student beside its results, for `benchmarks.paper.check`."""
+    if student.stat().st_size > LARGEST:
+        return None
+    kept = KEPT / f"{name}.safetensors"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(student, kept)
+    return {
+        "file": kept.name,
+        "seed": seed,
+        "sha256": sha256_file(kept),
+        "parameters": parameter_count(load_checkpoint(kept)[0]),
+    }
+
+
+@click.command()
+@click.argument("rows", nargs=-1, metavar="ROW...")
+@click.option("--seeds", default="0,1,2", show_default=True, help="Comma-separated.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the runs.")
+@click.option("--workers", default=2, show_default=True)
+def main(rows: tuple[str, ...], seeds: str, out: Path, workers: int) -> None:
+    """Measures rows; without ROW all of them. Finished runs in --out are not run again."""
+    torch.set_num_threads(1)
+    unknown = [name for name in rows if name not in ROWS]
+    if unknown:
+        raise click.BadParameter(f"no row {unknown[0]!r}; there are: {', '.join(ROWS)}")
+    for name in rows or tuple(ROWS):
+        row = ROWS[name]
+        lacking = row.needs or absent(row.dataset)
+        if lacking:
+            click.echo(f"{name}: not measured, it needs {lacking}")
+            continue
+        found: dict[int, dict[str, Any]] = {}
+        for seed in (int(text) for text in seeds.split(",")):
+            found[seed] = measure(row, out, name, seed, workers)
+            click.echo(f"{name} seed {seed}: {found[seed]['top1']:.2f} % top-1, "
+                       f"{found[seed]['agreement']:.2f} % agreement")  # fmt: skip
+            first = next(iter(found))
+            kept = _keep(out / found[first]["student"], name, first)
+            command = ["python", "-m", "benchmarks.paper.run", name, "--seeds", seeds,
+                       "--out", "runs/paper", "--workers", str(workers)]  # fmt: skip
+            write_results(KEPT / f"{name}.json", command, {
+                **_about(row, name), "summary": _summary(found), "kept": kept,
+                "measured": {str(number): value for number, value in found.items()},
+            })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
