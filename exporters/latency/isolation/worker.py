@@ -123,11 +123,11 @@ class Worker:
         timeout = self._setting.timeout_seconds
         try:
             line = self._said.get(timeout=timeout + work_seconds)
-        except queue.Empty:
+            code = self._process.wait(GOODBYE_SECONDS) if line is None else 0
+        except (queue.Empty, subprocess.TimeoutExpired):
             self.close()
             raise WorkerFailed(endings.of_silence(doing, timeout)) from None
         if line is None:
-            code = self._process.wait()
             words, limit = self._last_words(), self._setting.memory_limit_mib
             self.close()
             raise WorkerFailed(endings.of_exit(code, doing, words, limit))
@@ -143,7 +143,9 @@ class Worker:
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
-        self._process.wait(GOODBYE_SECONDS)
+        # A driver that hangs can keep a process beyond being killed; the others still go on.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GOODBYE_SECONDS)
         self._thread.join(GOODBYE_SECONDS)
         for line in self._last_words():
             logger.debug("its process said: %s", line)
