@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("cake_edge.cli.build", "Build a TensorRT engine from an ONNX model."),
     "evaluate": ("cake_edge.cli.evaluate", "Measure accuracy and agreement on real images."),
     "bench": ("cake_edge.cli.bench", "Measure latency."),
+    "scenario": ("cake_edge.cli.scenario", "Measure a model in a scenario of MLPerf's."),
     "import-trtexec": (
         "cake_edge.cli.import_trtexec",
         "Read what trtexec measured on a board as a result of bench.",

@@ -7,16 +7,18 @@ small that they are denormal, and kernels that skip zeros. So there is a choice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cake_edge.errors import DatasetError, UsageMistake, near_names
+from cake_edge.errors import ArtifactError, DatasetError, UsageMistake, near_names
 from cake_edge.spec import ImageSpec
 from exporters.latency.lane import Images
+from exporters.runtimes.base import Session
 
-__all__ = ["INPUTS", "given_images", "made_images", "repeated"]
+__all__ = ["INPUTS", "given_images", "input_size", "made_images", "repeated"]
 
 INPUTS: dict[str, str] = {
     "random": "standard normal values",
@@ -61,6 +63,23 @@ def made_images(
             "has no cake_edge metadata; take random"
         )
     return spec.normalise(random.random(shape, dtype=np.float32))
+
+
+def input_size(path: Path, session: Session) -> tuple[int, ...]:
+    """(C, H, W) of an open model, as the file's card or else its graph tells it.
+
+    Raises:
+        ArtifactError: neither does.
+    """
+    if session.card is not None:
+        return session.card.spec.input_size
+    shape = tuple(getattr(session, "input_shape", ()))[1:]
+    if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
+        raise ArtifactError(
+            f"{path} does not fix the size of its input (channels, height, width are {shape}): "
+            "export it with a fixed image size"
+        )
+    return shape
 
 
 def given_images(

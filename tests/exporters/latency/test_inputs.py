@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from cake_edge.errors import DatasetError, UsageMistake
+from cake_edge.errors import ArtifactError, DatasetError, UsageMistake
 from cake_edge.spec import ImageSpec
-from exporters.latency.inputs import INPUTS, given_images, made_images, repeated
+from exporters.latency.inputs import (
+    INPUTS,
+    given_images,
+    input_size,
+    made_images,
+    repeated,
+)
 
 SPEC = ImageSpec(
     channels=3, height=4, width=5, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.5), classes=2
@@ -98,3 +107,14 @@ def test_an_unknown_kind_is_answered_with_those_there_are():
         made_images("randon", SPEC.input_size, 1)
     with pytest.raises(UsageMistake, match="count is 0"):
         made_images("zeros", SPEC.input_size, 0)
+
+
+def test_the_size_is_the_card_s_or_else_the_graph_s():
+    path = Path("model.onnx")
+    carded = SimpleNamespace(card=SimpleNamespace(spec=SPEC), input_shape=("n", 9, 9, 9))
+    assert input_size(path, carded) == (3, 4, 5)
+    bare = SimpleNamespace(card=None, input_shape=("n", 3, 6, 7))
+    assert input_size(path, bare) == (3, 6, 7)
+    open_ended = SimpleNamespace(card=None, input_shape=("n", 3, "height", "width"))
+    with pytest.raises(ArtifactError, match=r"model\.onnx does not fix the size"):
+        input_size(path, open_ended)
