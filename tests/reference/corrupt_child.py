@@ -1,9 +1,10 @@
 """Reads the damaged files of some readers, watched; says how each ended, as lines of JSON.
 
-    PYTHONPATH=tests python -m reference.corrupt_child FOLDER READER ... [--case N]
+    PYTHONPATH=tests python -m reference.corrupt_child FOLDER [READER ...] [--case N]
 
-A reader gets 2 GiB more than it has, and 20 seconds a file; what opens files elsewhere to write,
-starts a program, speaks to the network or unpickles a name is noted by an audit hook.
+All of them, unless some are named. A reader gets 2 GiB more than it has, and 20 seconds a file;
+what opens files elsewhere to write, starts a program, speaks to the network or unpickles a name is
+noted by an audit hook.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def main() -> None:
     """Runs the cases of some readers, or one case."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("readers", nargs="+")
+    parser.add_argument("readers", nargs="*", default=list(READERS))
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--case", type=int)
     given = parser.parse_args()
@@ -179,7 +180,8 @@ def _outcome(
     extra = sorted(_listing(folder) - before) if not by_command else []
     marker = [str(p) for p in (folder / MARKER, Path("/tmp") / MARKER) if p.exists()]
     faults = [*watch.seen, *(f"wrote {name}" for name in extra), *(f"made {m}" for m in marker)]
-    return {**found, "outcome": "forbidden", "said": "; ".join(faults)} if faults else found
+    acted = {"outcome": "forbidden", "acted": True, "said": "; ".join(faults)}
+    return found | acted if faults else found
 
 
 @contextlib.contextmanager
