@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cake_edge.cli.console import command_line, duration, emit, progress_sink, table
-from cake_edge.cli.options import (
-    device_option,
-    examples,
-    json_option,
-    out_option,
-    recipe_seed_option,
-    recipe_threads_option,
-    torch_device,
-    verbosity_options,
-    workers_option,
-)
+from cake_edge.cli.options import examples, out_option, torch_device, work_options
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
 
@@ -52,12 +42,7 @@ __all__ = ["command", "show_run"]
     type=click.Path(exists=True, path_type=Path),
     help="Real images to evaluate on, in place of the recipe's: an image folder or .npz.",
 )
-@recipe_seed_option
-@device_option
-@workers_option
-@recipe_threads_option
-@json_option
-@verbosity_options
+@work_options(workers=True, recipe=True)
 def command(
     recipe: Path | None,
     teacher: TeacherConfig | None,

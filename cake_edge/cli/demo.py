@@ -9,17 +9,7 @@ import click
 
 from cake_edge.cli.compress import show_run
 from cake_edge.cli.console import command_line, emit, progress_sink
-from cake_edge.cli.options import (
-    device_option,
-    examples,
-    json_option,
-    out_option,
-    recipe_seed_option,
-    recipe_threads_option,
-    torch_device,
-    verbosity_options,
-    workers_option,
-)
+from cake_edge.cli.options import examples, out_option, torch_device, work_options
 from cake_edge.provenance import refuse_existing
 
 __all__ = ["command"]
@@ -33,12 +23,7 @@ __all__ = ["command"]
     ),
 )
 @out_option("Folder of the run: a new one, or one that the demo has begun.")
-@recipe_seed_option
-@device_option
-@workers_option
-@recipe_threads_option
-@json_option
-@verbosity_options
+@work_options(workers=True, recipe=True)
 def command(
     out: Path, seed: int | None, device: str, workers: int, threads: int | None, as_json: bool
 ) -> None:

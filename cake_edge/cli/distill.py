@@ -9,16 +9,12 @@ import click
 
 from cake_edge.cli.console import duration, emit, progress_sink
 from cake_edge.cli.options import (
-    device_option,
     examples,
-    json_option,
     key_values,
     out_option,
-    seed_option,
-    threads_option,
+    settings_option,
     torch_device,
-    verbosity_options,
-    workers_option,
+    work_options,
 )
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
@@ -71,21 +67,9 @@ __all__ = ["command"]
     metavar="NAME",
     help="How to train: cake, or cake-paper for the published settings.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
-    help="A setting of the training, as in [distill] of a recipe; may be repeated.",
-)
+@settings_option("A setting of the training, as in [distill] of a recipe; may be repeated.")
 @out_option("Checkpoint to write, a new .safetensors file.")
-@seed_option
-@device_option
-@workers_option
-@threads_option
-@json_option
-@verbosity_options
+@work_options(workers=True)
 def command(
     teacher: TeacherConfig,
     student: str,

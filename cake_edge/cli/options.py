@@ -26,9 +26,11 @@ __all__ = [
     "recipe_seed_option",
     "recipe_threads_option",
     "seed_option",
+    "settings_option",
     "threads_option",
     "torch_device",
     "verbosity_options",
+    "work_options",
     "workers_option",
 ]
 
@@ -137,6 +139,37 @@ def verbosity_options(function: F) -> F:
         function
     )
     return flag("-v", "--verbose", callback=apply, is_eager=True, help="Log more.")(function)
+
+
+def work_options(*, workers: bool = False, recipe: bool = False) -> Callable[[F], F]:
+    """What every command takes that computes for long: seed, device, threads, --json and the log.
+
+    Args:
+        workers: it spreads its work over processes, and takes --workers too.
+        recipe: what is not given of seed and threads is the recipe's.
+    """
+    seed, threads = (
+        (recipe_seed_option, recipe_threads_option) if recipe else (seed_option, threads_option)
+    )
+
+    def decorate(function: F) -> F:
+        function = threads(json_option(verbosity_options(function)))
+        function = workers_option(function) if workers else function
+        return seed(device_option(function))
+
+    return decorate
+
+
+def settings_option(help_text: str) -> Callable[[F], F]:
+    """--set, which may be repeated, as the dict `settings`."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=key_values,
+        help=help_text,
+    )
 
 
 def torch_device(name: str, threads: int) -> torch.device:

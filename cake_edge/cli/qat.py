@@ -9,15 +9,11 @@ import click
 
 from cake_edge.cli.console import duration, emit, progress_sink
 from cake_edge.cli.options import (
-    device_option,
     examples,
-    json_option,
-    key_values,
     out_option,
-    seed_option,
-    threads_option,
+    settings_option,
     torch_device,
-    verbosity_options,
+    work_options,
 )
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.errors import UsageMistake
@@ -66,25 +62,14 @@ COSINE = 0.999
     type=click.Path(path_type=Path),
     help="Folder that synthesize wrote, with the same network as its teacher.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
-    help="A setting of the fine-tuning, such as steps or learning_rate; may be repeated.",
-)
+@settings_option("A setting of the fine-tuning, such as steps or learning_rate; may be repeated.")
 @out_option("File to write, a new .safetensors file.")
 @click.option(
     "--onnx",
     type=click.Path(path_type=Path),
     help="ONNX file to write as well, with QuantizeLinear pairs; it must not exist.",
 )
-@seed_option
-@device_option
-@threads_option
-@json_option
-@verbosity_options
+@work_options()
 def command(
     checkpoint: Path | None,
     teacher: TeacherConfig | None,

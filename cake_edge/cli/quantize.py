@@ -12,16 +12,7 @@ import click
 
 from cake_edge.cli.console import emit
 from cake_edge.cli.export import about
-from cake_edge.cli.options import (
-    device_option,
-    examples,
-    json_option,
-    out_option,
-    seed_option,
-    threads_option,
-    torch_device,
-    verbosity_options,
-)
+from cake_edge.cli.options import examples, out_option, torch_device, work_options
 from cake_edge.cli.quantize_options import (
     PRIOR_NAMES,
     quantize_config,
@@ -81,11 +72,7 @@ WIDTH = 96
 )
 @quantize_options
 @teacher_options(required=False)
-@seed_option
-@device_option
-@threads_option
-@json_option
-@verbosity_options
+@work_options()
 def command(
     model: Path,
     out: Path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cake_edge.cli.options import key_values
+from cake_edge.cli.options import settings_option
 from exporters.quantize import TARGETS
 
 if TYPE_CHECKING:
@@ -133,14 +133,9 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default=None,
         help="Take a --pool of pure noise too; else it is refused.",
     ),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="KEY=VALUE",
-        callback=key_values,
-        help="Any other setting, as in [quantize] of a recipe (images, latency_seconds, …); may "
-        "be repeated.",
+    settings_option(
+        "Any other setting, as in [quantize] of a recipe (images, latency_seconds, …); may "
+        "be repeated."
     ),
 )
 

@@ -9,16 +9,11 @@ import click
 
 from cake_edge.cli.console import emit, progress_sink
 from cake_edge.cli.options import (
-    device_option,
     examples,
-    json_option,
-    key_values,
     out_option,
-    seed_option,
-    threads_option,
+    settings_option,
     torch_device,
-    verbosity_options,
-    workers_option,
+    work_options,
 )
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
@@ -48,21 +43,11 @@ __all__ = ["command"]
     "or forward-only; docs/samplers.md says what each needs.",
 )
 @click.option("--count", type=click.IntRange(min=1), required=True, help="Images in the pool.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=key_values,
-    help="A setting of the sampler, as in [synthesis.settings] of a recipe; may be repeated.",
+@settings_option(
+    "A setting of the sampler, as in [synthesis.settings] of a recipe; may be repeated."
 )
 @out_option("Folder of the pool: a new one, or one that the same command has begun.")
-@seed_option
-@device_option
-@workers_option
-@threads_option
-@json_option
-@verbosity_options
+@work_options(workers=True)
 def command(
     teacher: TeacherConfig,
     sampler: str,
