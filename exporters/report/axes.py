@@ -1,4 +1,4 @@
-"""What the pictures of a report share: their size, their axes, and the tie of a far label."""
+"""What the pictures of a report share: their size, their axes, and the labels of bubbles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from exporters.report.svg import (
     linear_ticks,
     log_ticks,
     logarithmic,
+    place_label,
+    text_width,
 )
 
-__all__ = ["LABEL", "TICK", "WIDTH", "horizontal_axis", "tie", "vertical_axis"]
+__all__ = ["LABEL", "TICK", "WIDTH", "horizontal_axis", "label_bubbles", "vertical_axis"]
 
 WIDTH = 480.0
 """Narrow enough to be read on a telephone, where a picture is as wide as the page."""
@@ -58,7 +60,36 @@ def vertical_axis(
     return scale
 
 
-def tie(canvas: Canvas, x: float, y: float, radius: float, box: Box) -> None:
+def label_bubbles(
+    canvas: Canvas,
+    area: Box,
+    title: str,
+    names: Sequence[tuple[str, str]],
+    bubbles: Sequence[tuple[float, float, float]],
+) -> None:
+    """Writes a name and a line of detail beside each bubble that has room for them.
+
+    Args:
+        title: what stands in the upper left corner, and is not written over.
+        names: name and detail of each bubble.
+        bubbles: x, y and radius of each.
+    """
+    taken = [Box(area.left, area.top, area.left + 8 + text_width(title, TICK), area.top + 18)]
+    taken += [Box(x - r, y - r, x + r, y + r) for x, y, r in bubbles]
+    for (name, detail), (x, y, radius) in zip(names, bubbles, strict=True):
+        width = max(text_width(name, LABEL), text_width(detail, TICK))
+        box = place_label(x, y, radius, (width, 31.0), taken, area)
+        if box is None:
+            # The table beside the picture names every model; text on text would name none.
+            continue
+        taken.append(box)
+        _tie(canvas, x, y, radius, box)
+        anchor, at = ("end", box.right) if box.right <= x else ("start", box.left)
+        canvas.text(at, box.top + 12, name, anchor=anchor)
+        canvas.text(at, box.top + 27, detail, css="tick", anchor=anchor)
+
+
+def _tie(canvas: Canvas, x: float, y: float, radius: float, box: Box) -> None:
     """Ties a label that does not touch its bubble to it."""
     to_x = min(max(x, box.left), box.right)
     to_y = min(max(y, box.top), box.bottom)

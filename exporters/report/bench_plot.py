@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from exporters.report import words
-from exporters.report.axes import LABEL, TICK, WIDTH, horizontal_axis, tie, vertical_axis
+from exporters.report.axes import WIDTH, horizontal_axis, label_bubbles, vertical_axis
 from exporters.report.bench_lines import Line, dominators
 from exporters.report.bench_story import millijoules
-from exporters.report.svg import Box, Canvas, place_label, text_width
+from exporters.report.svg import Box, Canvas
 
 __all__ = ["area_measure", "bench_pareto"]
 
@@ -47,7 +47,6 @@ def bench_pareto(lines: Sequence[Line], name: str = "pareto") -> str | None:
         role = "teacher" if lines[shown[at]].row.role == "teacher" else "student"
         beaten = " beaten" if above[shown[at]] is not None else ""
         canvas.circle(*bubbles[at], css=f"bubble {role}{beaten}")
-    taken = Box(area.left, area.top, area.left + 8 + text_width(title, TICK), area.top + 18)
     names = [
         (
             lines[index].short,
@@ -55,7 +54,7 @@ def bench_pareto(lines: Sequence[Line], name: str = "pareto") -> str | None:
         )
         for index in shown
     ]
-    _label(canvas, area, names, bubbles, taken)
+    label_bubbles(canvas, area, title, names, bubbles)
     described = "; ".join(
         f"{name}: {words.milliseconds(time)}, {detail}"
         for (name, detail), time in zip(names, times, strict=True)
@@ -90,27 +89,6 @@ def _areas(lines: Sequence[Line]) -> list[float]:
     values = [(line.row.energy_mj or 0.0) if energy else float(line.row.bytes) for line in lines]
     most = max(values) or 1.0
     return [max(SMALLEST, LARGEST * math.sqrt(max(value, 0) / most)) for value in values]
-
-
-def _label(
-    canvas: Canvas,
-    area: Box,
-    names: Sequence[tuple[str, str]],
-    bubbles: Sequence[tuple[float, float, float]],
-    title: Box,
-) -> None:
-    taken = [title, *(Box(x - r, y - r, x + r, y + r) for x, y, r in bubbles)]
-    for (name, detail), (x, y, radius) in zip(names, bubbles, strict=True):
-        width = max(text_width(name, LABEL), text_width(detail, TICK))
-        box = place_label(x, y, radius, (width, 31.0), taken, area)
-        if box is None:
-            # The table beside the picture names every model; text on text would name none.
-            continue
-        taken.append(box)
-        tie(canvas, x, y, radius, box)
-        anchor, at = ("end", box.right) if box.right <= x else ("start", box.left)
-        canvas.text(at, box.top + 12, name, anchor=anchor)
-        canvas.text(at, box.top + 27, detail, css="tick", anchor=anchor)
 
 
 def _detail(line: Line) -> str:

@@ -6,7 +6,14 @@ import math
 from collections.abc import Sequence
 
 from exporters.report import words
-from exporters.report.axes import LABEL, TICK, WIDTH, horizontal_axis, tie, vertical_axis
+from exporters.report.axes import (
+    LABEL,
+    TICK,
+    WIDTH,
+    horizontal_axis,
+    label_bubbles,
+    vertical_axis,
+)
 from exporters.report.pareto import dominators
 from exporters.report.schema import Latency, Model, Pool, Stage
 from exporters.report.story import model_name
@@ -15,7 +22,6 @@ from exporters.report.svg import (
     Canvas,
     linear,
     linear_ticks,
-    place_label,
     text_width,
 )
 
@@ -52,7 +58,11 @@ def pareto(models: Sequence[Model]) -> str | None:
     for index in sorted(range(len(shown)), key=lambda i: -bubbles[i][2]):
         model, _, _, beaten = shown[index]
         canvas.circle(*bubbles[index], css=f"bubble {_css(model)}{' beaten' if beaten else ''}")
-    _label_bubbles(canvas, area, [(model, beaten) for model, _, _, beaten in shown], bubbles)
+    names = [
+        (model_name(model), words.size(model["bytes"]) + (", dominated" if beaten else ""))
+        for model, _, _, beaten in shown
+    ]
+    label_bubbles(canvas, area, TOP1, names, bubbles)
     description = "; ".join(
         f"{model_name(model)}: {words.percent(top1)}, {_p50(latency)}, {words.size(model['bytes'])}"
         f"{', dominated' if beaten else ''}"
@@ -159,29 +169,6 @@ def _cost(stage: Stage) -> str:
     if stage["skipped"]:
         words_.append("found")
     return ", ".join(words_)
-
-
-def _label_bubbles(
-    canvas: Canvas,
-    area: Box,
-    models: Sequence[tuple[Model, bool]],
-    bubbles: Sequence[tuple[float, float, float]],
-) -> None:
-    taken = [Box(x - r, y - r, x + r, y + r) for x, y, r in bubbles]
-    taken.append(Box(area.left, area.top, area.left + 8 + text_width(TOP1, TICK), area.top + 18))
-    for (model, beaten), (x, y, radius) in zip(models, bubbles, strict=True):
-        name = model_name(model)
-        detail = words.size(model["bytes"]) + (", dominated" if beaten else "")
-        width = max(text_width(name, LABEL), text_width(detail, TICK))
-        box = place_label(x, y, radius, (width, 31.0), taken, area)
-        if box is None:
-            # The table beside the picture names every model; text on text would name none.
-            continue
-        taken.append(box)
-        tie(canvas, x, y, radius, box)
-        anchor, at = ("end", box.right) if box.right <= x else ("start", box.left)
-        canvas.text(at, box.top + 12, name, anchor=anchor)
-        canvas.text(at, box.top + 27, detail, css="tick", anchor=anchor)
 
 
 def _bars_by_name(counts: Sequence[int], labels: Sequence[str], even: float) -> Canvas:
