@@ -23,7 +23,7 @@ RUNTIMES = ("ort", "tensorrt")
 LARGEST_BATCH = 64
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """Whole numbers of 1 or more, parted by commas."""
 
     name = "numbers"
@@ -45,13 +45,49 @@ class Numbers(click.ParamType):
         return numbers
 
 
+def _known_provider(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Reads it once, so that a mistake ends before anything is started."""
+    from exporters.runtimes import parse_provider
+
+    return str(parse_provider(value))
+
+
 SETTINGS: tuple[Decorator[Any], ...] = (
     click.option(
         "--runtime",
         type=click.Choice(RUNTIMES),
         default="ort",
         show_default=True,
-        help="ONNX Runtime on the processor, or TensorRT on the GPU.",
+        help="ONNX Runtime, or TensorRT on the GPU.",
+    ),
+    click.option(
+        "--provider",
+        default="cpu",
+        metavar="NAME[,OPTION=VALUE...]",
+        show_default=True,
+        callback=_known_provider,
+        help="What ONNX Runtime computes with: cpu, cuda, tensorrt, openvino, xnnpack, acl, qnn, "
+        "coreml or dml. A provider that does not take every node fails the row.",
+    ),
+    click.option(
+        "--allow-fallback",
+        is_flag=True,
+        help="Time it even where the provider leaves nodes to another; the JSON counts them.",
+    ),
+    click.option(
+        "--device-input",
+        is_flag=True,
+        help="Keep the input in the GPU's memory: the clock then holds no copy to or from it.",
+    ),
+    click.option(
+        "--spinning",
+        is_flag=True,
+        help="Let ONNX Runtime's waiting threads burn their core; for machines with nothing else.",
+    ),
+    click.option(
+        "--affinity",
+        metavar="CPUS",
+        help='Processors of ONNX Runtime\'s threads but the first, from 1, as "2;3-4".',
     ),
     click.option(
         "--threads",

@@ -54,6 +54,7 @@ class _Row(_RowCore, total=False):
     why_not_timed: str | None
     failure: str | None
     threads: int | None
+    batch: int | None
 
 
 class _File(TypedDict):
@@ -196,7 +197,7 @@ def _row(row: Mapping[str, Any], place: str) -> BenchRow:
         architecture=row.get("architecture"),
         parameters=row.get("parameters"),
         bytes=row["bytes"],
-        batch=(latency or {}).get("batch", 1),
+        batch=(latency or {}).get("batch", row.get("batch") or 1),
         threads=row.get("threads"),
         latency=latency,
         samples_ms=_samples(row, place),

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from cake_edge.progress import Progress
-from exporters.artifact import ModelCard
 from exporters.devices import Rails
 from exporters.latency.cold_start import cold_start
 from exporters.latency.isolation.apart import Apart, open_apart, time_in_turns
 from exporters.latency.isolation.worker import WorkerFailed
 from exporters.latency.power import Energy, energy, sample_power
-from exporters.quantize import TARGETS
 from exporters.remote.options import BenchOptions
-from exporters.runtimes import why_not_here
+from exporters.runtimes import parse_provider, why_not_here
 
-__all__ = ["measure_group", "why_foreign"]
+__all__ = ["measure_group"]
 
 Row = dict[str, Any]
 CRASHED = "WorkerFailed"
@@ -66,16 +64,11 @@ def measure_group(
     return rows
 
 
-def why_foreign(card: ModelCard | None, runtime: str) -> str | None:
-    """Why a file is not for this machine and runtime; None where it is."""
-    target = TARGETS.get(card.target) if card is not None else None
-    if card is not None and target is not None and target.runtime != runtime:
-        return f"made for {card.target}, which is not what {runtime} runs"
-    return why_not_here(card) if runtime == "ort" else None
-
-
 def _foreign(model: Apart, options: BenchOptions) -> str | None:
-    return None if model.opening is None else why_foreign(model.opening.card, options.runtime)
+    if model.opening is None:
+        return None
+    provider = parse_provider(options.provider).name
+    return why_not_here(model.opening.card, options.runtime, provider)
 
 
 def _row(

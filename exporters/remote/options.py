@@ -19,6 +19,8 @@ __all__ = ["BenchOptions"]
 OPENING_SECONDS = {"tensorrt": 3600}
 """What opening a model may take where that is more than reading it: engines are built."""
 READING_SECONDS = 60
+UNSET = ("cpu", False, False, None)
+"""What is ONNX Runtime's alone, where it was not asked for."""
 START_SECONDS = 2.0
 """What a process of its own costs each row, roughly: starting, opening, warming up."""
 LARGEST_BATCH = 64
@@ -32,6 +34,16 @@ class BenchOptions:
 
     runtime: str = "ort"
     """A name in `exporters.runtimes.RUNTIMES`."""
+    provider: str = "cpu"
+    """What ONNX Runtime computes with, as `exporters.runtimes.parse_provider` reads it."""
+    allow_fallback: bool = False
+    """Lets another compute what the provider does not take; without it that fails the row."""
+    device_input: bool = False
+    """Keeps the images in the memory of the GPU, so that the clock holds no copy."""
+    spinning: bool = False
+    """Lets ONNX Runtime's waiting threads burn their core."""
+    affinity: str | None = None
+    """Processors of ONNX Runtime's threads but the first, as `OrtTuning` reads it."""
     threads: tuple[int, ...] = (1,)
     """Processor threads an inference may use; each number is measured."""
     batch: tuple[int, ...] = (1,)
@@ -94,7 +106,11 @@ class BenchOptions:
         """Seconds a model may be silent: to open it, engines built, and to call it a few times."""
         if self.timeout_seconds is not None:
             return self.timeout_seconds
-        return float(OPENING_SECONDS.get(self.runtime, READING_SECONDS) + READING_SECONDS)
+        builds = max(
+            OPENING_SECONDS.get(name, READING_SECONDS)
+            for name in (self.runtime, self.provider.partition(",")[0])
+        )
+        return float(builds + READING_SECONDS)
 
     def setting(self) -> Setting:
         """What each process may take."""
@@ -102,7 +118,20 @@ class BenchOptions:
 
     def how(self, threads: int) -> dict[str, Any]:
         """What `exporters.runtimes.open_session` is given, batch aside, as JSON."""
-        return {"runtime": self.runtime, "threads": threads}
+        how: dict[str, Any] = {"runtime": self.runtime, "threads": threads}
+        if self.runtime == "ort":
+            how |= {
+                "provider": self.provider,
+                "allow_fallback": self.allow_fallback,
+                "spinning": self.spinning,
+                "affinity": self.affinity,
+            }
+        elif (self.provider, self.allow_fallback, self.spinning, self.affinity) != UNSET:
+            raise UsageMistake(
+                "providers, spinning and affinity are ONNX Runtime's, and the runtime is "
+                f"{self.runtime}; leave them out, or take the runtime ort"
+            )
+        return {**how, "device_input": self.device_input}
 
     def latency(self, batch: int) -> LatencyConfig:
         """How one row is timed."""

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cake_edge.errors import ArtifactError, CakeEdgeError
-from exporters.latency.harness import LatencyConfig, random_images
+from exporters.latency.harness import Inference, LatencyConfig, random_images
 from exporters.latency.isolation.endings import of_error, out_of_memory
 from exporters.latency.lane import Images, Lane, no_garbage_collection
 from exporters.latency.resident import forget_peak, peak_mib, resident_mib
-from exporters.runtimes import Session, open_session
+from exporters.runtimes import OrtTuning, Session, open_session, parse_provider
 
 __all__ = ["Child", "main"]
 
@@ -57,6 +57,7 @@ class Child:
         self._path = Path()
         self._session: Session | None = None
         self._lane: Lane | None = None
+        self._device_input = False
         self._peak_is_ours = False
 
     def answer(self, request: Reply) -> Reply:
@@ -97,11 +98,12 @@ class Child:
                 importlib.import_module(PACKAGES[runtime])
         return {"resident_mib": resident_mib()}
 
-    def _open(self, path: str, **how: Any) -> Reply:
-        """Opens the model; what else is given goes to `open_session`."""
-        self._path = Path(path)
+    def _open(self, path: str, device_input: bool = False, **how: Any) -> Reply:
+        """Opens the model; what else is given goes to `open_session`, made of JSON."""
+        self._path, self._device_input = Path(path), device_input
+        settings = _settings(**how)
         start = time.perf_counter()
-        session = open_session(self._path, **how)
+        session = open_session(self._path, **settings)
         seconds = time.perf_counter() - start
         self._session = self._stack.enter_context(session)
         card, resident = session.card, resident_mib()
@@ -115,13 +117,13 @@ class Child:
 
     def _first(self, batch: int, seed: int) -> Reply:
         """Seconds of the very first call, its images made before."""
-        session, images = self._opened(), self._images(batch, seed)
+        session, images = self._ready(batch, seed)
         start = time.perf_counter()
         session.infer(images)
         return {"seconds": time.perf_counter() - start}
 
     def _warm(self, batch: int, seed: int, count: int, seconds: float) -> Reply:
-        self._lane = Lane(self._opened(), self._images(batch, seed))
+        self._lane = Lane(*self._ready(batch, seed))
         self._stack.enter_context(no_garbage_collection())
         self._lane.warm_up(count=count, seconds=seconds)
         return {"warmup_ns": self._lane.warmup_ns}
@@ -134,7 +136,7 @@ class Child:
 
     def _work(self, batch: int, seed: int, seconds: float) -> Reply:
         """Calls for that long; when the first and last ended on the monotonic clock, how many."""
-        session, images = self._opened(), self._images(batch, seed)
+        session, images = self._ready(batch, seed)
         session.infer(images)
         start = last = time.monotonic()
         calls = 0
@@ -152,9 +154,36 @@ class Child:
         assert self._session is not None
         return self._session
 
-    def _images(self, batch: int, seed: int) -> Images:
-        size = _input_size(self._path, self._opened())
-        return random_images(size, LatencyConfig(batch=batch, seed=seed))
+    def _ready(self, batch: int, seed: int) -> tuple[Inference, Images]:
+        """What is timed, and with which images."""
+        session = self._opened()
+        size = _input_size(self._path, session)
+        images = random_images(size, LatencyConfig(batch=batch, seed=seed))
+        if not self._device_input:
+            return session, images
+        put = getattr(session, "on_device", None)
+        if put is None:
+            raise ArtifactError("this runtime keeps no input in a device's memory")
+        held: Inference = put(images)
+        return held, images
+
+
+def _settings(
+    provider: str | None = None,
+    spinning: bool = False,
+    affinity: str | None = None,
+    **rest: Any,
+) -> dict[str, Any]:
+    """The arguments of `open_session`, out of plain values."""
+    if provider is None:
+        return rest
+    choice = parse_provider(provider)
+    return {
+        **rest,
+        "provider": choice.name,
+        "provider_options": choice.options,
+        "tuning": OrtTuning(spinning=spinning, affinity=affinity),
+    }
 
 
 def _input_size(path: Path, session: Session) -> tuple[int, ...]:

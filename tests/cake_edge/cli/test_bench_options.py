@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from cake_edge.cli.bench_options import bench_options
+from cake_edge.errors import UsageMistake
 from exporters.remote import BenchOptions
 
 
@@ -37,6 +38,10 @@ def test_without_words_they_are_the_defaults() -> None:
     ("words", "changed"),
     [
         (("--runtime", "tensorrt"), {"runtime": "tensorrt"}),
+        (("--provider", "cuda,device_id=1"), {"provider": "cuda,device_id=1"}),
+        (("--allow-fallback",), {"allow_fallback": True}),
+        (("--device-input",), {"device_input": True}),
+        (("--spinning", "--affinity", "2"), {"spinning": True, "affinity": "2"}),
         (("--threads", "1,4"), {"threads": (1, 4)}),
         (("--batch", "8"), {"batch": (8,)}),
         (("--sweep-batch", "--max-batch", "16"), {"sweep_batch": True, "max_batch": 16}),
@@ -58,3 +63,8 @@ def test_each_option_changes_its_field(words: tuple[str, ...], changed: dict[str
 def test_what_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         chosen("--threads", text)
+
+
+def test_a_provider_is_read_before_anything_is_started() -> None:
+    with pytest.raises(UsageMistake, match="no provider 'cudda'.*cuda"):
+        chosen("--provider", "cudda")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
 from reference.boards import BOARDS, plant
 from reference.deadly_models import healthy, hog
 
+from cake_edge.progress import silent
 from cake_edge.provenance import sha256_file
 from exporters.devices import find_rails
 from exporters.remote import BenchOptions
-from exporters.remote.group import measure_group, why_foreign
+from exporters.remote.group import measure_group
 
 SHORT = BenchOptions(seconds=0.05, energy_seconds=0.3, idle_seconds=0, power_hz=200)
 
@@ -36,22 +36,20 @@ def test_rows_are_in_the_order_given_and_plain_values(tmp_path):
     assert list(dict.fromkeys(told)) == ["opening", "latency", "energy"]
 
 
-@pytest.mark.parametrize(
-    ("target", "runtime", "foreign"),
-    [
-        ("any", "ort", False),
-        ("any", "tensorrt", False),
-        ("tensorrt", "tensorrt", False),
-        ("tensorrt-fp16", "tensorrt", False),
-        ("ort-arm", "tensorrt", True),
-        ("tensorrt", "ort", True),
-    ],
-)
-def test_a_file_is_for_the_runtime_that_its_target_names(card, target, runtime, foreign):
-    said = why_foreign(replace(card, target=target), runtime)
-    assert (said is not None) is foreign
+def test_a_row_says_with_what_it_was_computed(tmp_path):
+    path = healthy(tmp_path / "a.onnx")
+    chosen = replace(SHORT, spinning=True, energy_seconds=0)
+    given = [(path, sha256_file(path))]
+    (row,) = measure_group(given, chosen, 1, 1, find_rails(tmp_path), silent)
+    assert row["failure"] is None
+    assert row["runtime"]["provider"] == "cpu"
+    assert row["runtime"]["options"]["session.intra_op.allow_spinning"] == "1"
 
 
-def test_a_file_that_says_nothing_of_itself_is_for_every_runtime():
-    assert why_foreign(None, "ort") is None
-    assert why_foreign(None, "tensorrt") is None
+def test_input_on_a_device_wants_a_provider_that_has_memory(tmp_path):
+    path = healthy(tmp_path / "a.onnx")
+    chosen = replace(SHORT, device_input=True, energy_seconds=0)
+    given = [(path, sha256_file(path))]
+    (row,) = measure_group(given, chosen, 1, 1, find_rails(tmp_path), silent)
+    assert row["latency_ms"] is None
+    assert "provider cpu has no memory of its own" in row["failure"]

@@ -46,3 +46,11 @@ def test_more_models_and_longer_measurements_may_take_longer():
 
 def test_engines_are_given_time_to_be_built():
     assert BenchOptions(runtime="tensorrt").most_seconds(1) > 3600
+    assert BenchOptions(provider="tensorrt,device_id=0").most_seconds(1) > 3600
+
+
+def test_what_is_onnx_runtimes_alone_is_refused_elsewhere():
+    assert BenchOptions(provider="cuda").how(2)["provider"] == "cuda"
+    assert "provider" not in BenchOptions(runtime="tensorrt").how(2)
+    with pytest.raises(UsageMistake, match=r"are ONNX Runtime's, and the runtime is tensorrt"):
+        BenchOptions(runtime="tensorrt", spinning=True).how(2)
