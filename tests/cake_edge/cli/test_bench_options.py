@@ -66,5 +66,5 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 
 
 def test_a_provider_is_read_before_anything_is_started() -> None:
-    with pytest.raises(UsageMistake, match="no provider 'cudda'.*cuda"):
+    with pytest.raises(UsageMistake, match=r"no provider .cudda.*cuda"):
         chosen("--provider", "cudda")
