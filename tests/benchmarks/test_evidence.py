@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.corrupted_files import MAY_NOT
 from benchmarks.demo import markdown_table, promises
 from benchmarks.quantization_tables import TABLES
 from cake_edge.pipeline import demo_recipe
@@ -97,6 +98,15 @@ def test_killed_runs_ended_with_the_same_bytes(root):
     assert result["kills"] >= 10
     assert result["kills_that_met_a_running_process"] >= 8
     assert any(step > 0 for step in result["training_went_on_from_steps"])
+
+
+def test_no_damaged_file_did_more_than_being_refused_or_read(root):
+    result = json.loads((root / "benchmarks/results/corrupted_files.json").read_text())
+    assert len(result["readers"]) == 13
+    for found in (*result["readers"].values(), result["total"]):
+        assert {kind: found[kind] for kind in MAY_NOT} == dict.fromkeys(MAY_NOT, 0)
+        assert found["refused"] + found["read"] == found["files"]
+    assert all(found["files"] == 500 for found in result["readers"].values())
 
 
 def test_help_starts_at_once(root):
