@@ -24,7 +24,7 @@ from cake_edge.teachers.program_file.exported_steps import (
 )
 from cake_edge.teachers.program_file.network import ProgramNetwork, Run
 from cake_edge.teachers.program_file.numbers import calculate
-from cake_edge.teachers.program_file.tensors import StoredTensors, Weight, plain_weight
+from cake_edge.teachers.program_file.tensors import Layout, StoredTensors, Weight, plain_weight
 
 __all__ = ["ExportedNetwork", "read_exported"]
 
@@ -283,14 +283,14 @@ def _listed(archive: Archive, tensors: StoredTensors, member: str) -> dict[str, 
                 "of torch.export's form; a teacher's weights are dense float32, float16 or "
                 "bfloat16, so save the float program that it was made from"
             )
-        tensor = tensors.tensor(
-            f"{folder}/{about['path_name']}",
-            dtype,
-            [size["as_int"] for size in meta["sizes"]],
-            [stride["as_int"] for stride in meta["strides"]],
-            meta["storage_offset"]["as_int"],
-            f"its weight {name[:60]!r}",
+        layout = Layout(
+            dtype=dtype,
+            size=tuple(size["as_int"] for size in meta["sizes"]),
+            stride=tuple(stride["as_int"] for stride in meta["strides"]),
+            offset=meta["storage_offset"]["as_int"],
         )
+        member = f"{folder}/{about['path_name']}"
+        tensor = tensors.tensor(member, layout, f"its weight {name[:60]!r}")
         found[name] = Weight(name=name, tensor=tensor, trained=about["is_param"] is True)
     return found
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from cake_edge.errors import TeacherError
+from cake_edge.teachers.program_file.tensors import Layout
 
 __all__ = ["EnumValue", "ScriptObject", "StoredTensor", "read_pickle"]
 
@@ -54,10 +55,7 @@ class StoredTensor:
     """A tensor by its place in the archive."""
 
     key: str
-    dtype: torch.dtype
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset: int
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +212,8 @@ class _Reader:
     @staticmethod
     def _tensor(args: tuple[Any, ...]) -> StoredTensor:
         (dtype, key), offset, size, stride, *_ = args
-        return StoredTensor(
-            key=key, dtype=dtype, size=tuple(size), stride=tuple(stride), offset=offset
-        )
+        layout = Layout(dtype=dtype, size=tuple(size), stride=tuple(stride), offset=offset)
+        return StoredTensor(key=key, layout=layout)
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from cake_edge.errors import TeacherError
 from cake_edge.teachers.program_file.archive import Archive
 
-__all__ = ["NARROW", "StoredTensors", "Weight", "dense_tensor", "plain_weight"]
+__all__ = ["NARROW", "Layout", "StoredTensors", "Weight", "dense_tensor", "plain_weight"]
 
 NARROW = (torch.float16, torch.bfloat16, torch.float64)
 """Float types that become float32, in weights and in what a program computes."""
@@ -36,34 +35,40 @@ class Weight:
     """Whether it counts as a parameter; the rest are buffers."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where a tensor's elements lie among the bytes of its storage, as the file states it."""
+
+    dtype: torch.dtype
+    """Of the elements, little-endian."""
+    size: tuple[int, ...]
+    """Extent of each axis."""
+    stride: tuple[int, ...]
+    """Distance of neighbours along each axis, in elements."""
+    offset: int
+    """Of the first element, in elements."""
+
+
 class StoredTensors:
     """Tensors out of the members of an archive, within the memory that their file takes."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._room = MOST_COPIES * archive.size + SLACK
-        self._known: dict[tuple[object, ...], torch.Tensor] = {}
+        self._known: dict[tuple[str, Layout], torch.Tensor] = {}
         self._last: tuple[str, bytes] = ("", b"")
 
-    def tensor(
-        self,
-        member: str,
-        dtype: torch.dtype,
-        size: Sequence[int],
-        stride: Sequence[int],
-        offset: int,
-        where: str,
-    ) -> torch.Tensor:
+    def tensor(self, member: str, layout: Layout, where: str) -> torch.Tensor:
         """Returns `plain_weight` of `dense_tensor` of a member, the same object if asked again.
 
         Raises:
             TeacherError: as those two, or the tensors together need far more than the file has.
         """
-        key = (member, dtype, tuple(size), tuple(stride), offset)
+        key = (member, layout)
         if key not in self._known:
             if self._last[0] != member:
                 self._last = (member, self._archive.read(member))
-            tensor = dense_tensor(self._last[1], dtype, size, stride, offset, where)
+            tensor = dense_tensor(self._last[1], layout, where)
             self._room -= tensor.numel() * max(4, tensor.itemsize)
             if self._room < 0:
                 raise TeacherError(
@@ -74,27 +79,17 @@ class StoredTensors:
         return self._known[key]
 
 
-def dense_tensor(
-    data: bytes,
-    dtype: torch.dtype,
-    size: Sequence[int],
-    stride: Sequence[int],
-    offset: int,
-    where: str,
-) -> torch.Tensor:
+def dense_tensor(data: bytes, layout: Layout, where: str) -> torch.Tensor:
     """Returns a copy of the tensor that lies in `data`, with the strides it was saved with.
 
     Args:
-        data: the bytes of its storage, little-endian.
-        dtype: of its elements.
-        size: extent of each axis.
-        stride: distance of neighbours along each axis, in elements.
-        offset: of its first element, in elements.
+        data: the bytes of its storage.
         where: names it in errors.
 
     Raises:
         TeacherError: it does not lie within `data`.
     """
+    size, stride, offset = layout.size, layout.stride, layout.offset
     numbers = [*size, *stride, offset]
     whole = all(type(n) is int and 0 <= n < 1 << 48 for n in numbers)
     if not whole or len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
@@ -102,7 +97,7 @@ def dense_tensor(
             f"{where} is said to have sizes {list(size)[:9]}, strides {list(stride)[:9]} and "
             f"offset {offset}, which no dense tensor has; the file is damaged, so get it again"
         )
-    stored = len(data) // dtype.itemsize
+    stored = len(data) // layout.dtype.itemsize
     elements = 1
     for extent in size:
         elements *= extent
@@ -113,9 +108,9 @@ def dense_tensor(
             f"holds {stored:,} for it; it is damaged, so get it again"
         )
     if not elements:
-        return torch.empty(tuple(size), dtype=dtype)
-    flat = torch.frombuffer(bytearray(data[: stored * dtype.itemsize]), dtype=dtype)
-    return flat.as_strided(tuple(size), tuple(stride), offset).clone()
+        return torch.empty(size, dtype=layout.dtype)
+    flat = torch.frombuffer(bytearray(data[: stored * layout.dtype.itemsize]), dtype=layout.dtype)
+    return flat.as_strided(size, stride, offset).clone()
 
 
 def plain_weight(tensor: torch.Tensor, where: str) -> torch.Tensor:

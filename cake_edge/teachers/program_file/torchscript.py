@@ -137,7 +137,7 @@ class _Keeper:
     def constant(self, value: Any, name: str) -> Any:
         """Returns a constant with names for its tensors, and a number for one of a single value."""
         found = self._named(value, name, "constants", True, 0)
-        if isinstance(value, StoredTensor) and value.size == ():
+        if isinstance(value, StoredTensor) and value.layout.size == ():
             return self.weights.pop().tensor.item()
         return found
 
@@ -149,14 +149,8 @@ class _Keeper:
                 "no network's are, so it is damaged or made to exhaust memory"
             )
         if isinstance(value, StoredTensor):
-            tensor = self._stored.tensor(
-                f"{folder}/{value.key}",
-                value.dtype,
-                value.size,
-                value.stride,
-                value.offset,
-                f"its tensor {name[:60]!r}",
-            )
+            where = f"its tensor {name[:60]!r}"
+            tensor = self._stored.tensor(f"{folder}/{value.key}", value.layout, where)
             self.weights.append(Weight(name=name, tensor=tensor, trained=trained))
             return WeightName(name)
         if isinstance(value, ScriptObject):

@@ -4,17 +4,22 @@ import pytest
 import torch
 
 from cake_edge.errors import TeacherError
-from cake_edge.teachers.program_file.tensors import dense_tensor, plain_weight
+from cake_edge.teachers.program_file.tensors import Layout, dense_tensor, plain_weight
 
 DATA = torch.arange(12, dtype=torch.float32).numpy().tobytes()
 
 
+def found_in(data, size, stride, offset):
+    layout = Layout(dtype=torch.float32, size=size, stride=stride, offset=offset)
+    return dense_tensor(data, layout, "w")
+
+
 def test_a_tensor_comes_with_the_strides_it_was_saved_with():
-    found = dense_tensor(DATA, torch.float32, (3, 4), (1, 3), 0, "w")
+    found = found_in(DATA, (3, 4), (1, 3), 0)
     assert found.stride() == (1, 3)
     assert torch.equal(found, torch.arange(12.0).reshape(4, 3).T)
-    assert dense_tensor(DATA, torch.float32, (2,), (1,), 10, "w").tolist() == [10, 11]
-    assert dense_tensor(b"", torch.float32, (0, 3), (3, 1), 0, "w").shape == (0, 3)
+    assert found_in(DATA, (2,), (1,), 10).tolist() == [10, 11]
+    assert found_in(b"", (0, 3), (3, 1), 0).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +40,7 @@ def test_a_tensor_comes_with_the_strides_it_was_saved_with():
 )
 def test_a_tensor_beyond_its_bytes_is_refused(size, stride, offset):
     with pytest.raises(TeacherError, match="w is said to have"):
-        dense_tensor(DATA, torch.float32, size, stride, offset, "w")
+        found_in(DATA, size, stride, offset)
 
 
 @pytest.mark.parametrize(
