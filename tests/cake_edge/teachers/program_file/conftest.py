@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from cake_edge.errors import TeacherError
 from cake_edge.networks import build_network
 
 SIZE = 32
@@ -147,19 +148,67 @@ def with_body(saved, rewrite) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def damaged() -> Callable[[bytes, int], bytes]:
-    """`damaged(data, seed)`: the bytes cut short, or with some bits turned."""
+def refusals(rewrite, tmp_path) -> Callable[..., list[str]]:
+    """`refusals(path, read, check)`: what `read` said to sixty damaged forms of a file.
 
-    def spoil(data: bytes, seed: int) -> bytes:
-        draw = random.Random(seed)
-        if seed % 3 == 0:
-            return data[: draw.randrange(len(data))]
-        spoilt = bytearray(data)
-        for _ in range(1 + seed % 5):
-            spoilt[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-        return bytes(spoilt)
+    Of those that it read all the same, `check` takes what it gave. Where `members` names endings,
+    the damage is to such members, under right checksums.
+    """
 
-    return spoil
+    def refusals(
+        path: Path,
+        read: Callable[[Path], Any],
+        check: Callable[[Any], None],
+        members: tuple[str, ...] = (),
+    ) -> list[str]:
+        said = []
+        for seed in range(60):
+            try:
+                found = read(spoilt(path, seed, members))
+            except TeacherError as error:
+                said.append(str(error))
+            else:
+                check(found)
+        return said
+
+    def spoilt(path: Path, seed: int, members: tuple[str, ...]) -> Path:
+        if members:
+            return rewrite(
+                path, lambda name, data: damaged(data, seed) if name.endswith(members) else data
+            )
+        target = tmp_path / f"damaged{path.suffix}"
+        target.write_bytes(damaged(path.read_bytes(), seed))
+        return target
+
+    return refusals
+
+
+def damaged(data: bytes, seed: int) -> bytes:
+    """The bytes cut short, or with some bits turned."""
+    draw = random.Random(seed)
+    if seed % 3 == 0:
+        return data[: draw.randrange(len(data))]
+    spoilt = bytearray(data)
+    for _ in range(1 + seed % 5):
+        spoilt[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    return bytes(spoilt)
+
+
+@pytest.fixture
+def require_alike() -> Callable[[nn.Module, Saved], None]:
+    """`require_alike(network, saved)`: one image and three get the same logits and gradients."""
+
+    def require_alike(network: nn.Module, given: Saved) -> None:
+        for count in (1, 3):
+            images = given.images[:count].clone().requires_grad_()
+            wanted = given.images[:count].clone().requires_grad_()
+            answer, right = network(images), given.network(wanted)
+            torch.testing.assert_close(answer, right, atol=1e-4, rtol=0)
+            answer.square().sum().backward()
+            right.square().sum().backward()
+            torch.testing.assert_close(images.grad, wanted.grad, atol=1e-4, rtol=0)
+
+    return require_alike
 
 
 @pytest.fixture

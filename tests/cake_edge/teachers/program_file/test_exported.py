@@ -16,18 +16,11 @@ NETWORKS = ("resnet18", "test_resnet", "test_efficientnet", "test_vit", "test_co
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_program_with_a_free_batch_answers_as_the_network_does(saved, name):
+def test_a_program_with_a_free_batch_answers_as_the_network_does(saved, require_alike, name):
     given = saved(name)
     network = read_exported(given.paths["dynamic"])
     assert (network.batch, network.input_shape) == (None, (None, 3, 32, 32))
-    for count in (1, 3):
-        images = given.images[:count].clone().requires_grad_()
-        wanted = given.images[:count].clone().requires_grad_()
-        answer, right = network(images), given.network(wanted)
-        torch.testing.assert_close(answer, right, atol=1e-4, rtol=0)
-        answer.square().sum().backward()
-        right.square().sum().backward()
-        torch.testing.assert_close(images.grad, wanted.grad, atol=1e-4, rtol=0)
+    require_alike(network, given)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
@@ -209,37 +202,27 @@ def test_nested_json_is_refused(saved, rewrite):
 
 
 @pytest.mark.parametrize("kind", ["static", "dynamic"])
-def test_damaged_files_end_in_one_sentence_or_are_whole(saved, tmp_path, damaged, kind):
+def test_damaged_files_end_in_one_sentence_or_are_whole(saved, refusals, kind):
     given = saved("tiny")
-    whole = given.paths[kind].read_bytes()
     right = given.network(given.images)
-    said = []
-    for seed in range(60):
-        path = tmp_path / "damaged.pt2"
-        path.write_bytes(damaged(whole, seed))
-        try:
-            network = read_exported(path)
-        except TeacherError as error:
-            said.append(str(error))
-        else:
-            assert torch.equal(network(given.images), right)
+
+    def check(network):
+        assert torch.equal(network(given.images), right)
+
+    said = refusals(given.paths[kind], read_exported, check)
     assert len(said) > 20
     assert all("damaged.pt" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("kind", ["static", "dynamic"])
-def test_damaged_members_with_right_checksums_end_in_one_sentence(saved, rewrite, damaged, kind):
+def test_damaged_members_with_right_checksums_end_in_one_sentence(saved, refusals, kind):
     given = saved("tiny")
-    refused = 0
-    for seed in range(60):
-        path = rewrite(
-            given.paths[kind],
-            lambda name, data, s=seed: damaged(data, s) if name.endswith(".json") else data,
-        )
-        try:
-            answer = read_exported(path)(given.images)
-        except TeacherError:
-            refused += 1
-        else:
-            assert answer.dtype is torch.float32
-    assert refused > 30
+
+    def answer(path):
+        return read_exported(path)(given.images)
+
+    def check(logits):
+        assert logits.dtype is torch.float32
+
+    said = refusals(given.paths[kind], answer, check, members=(".json",))
+    assert len(said) > 30

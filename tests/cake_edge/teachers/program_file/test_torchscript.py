@@ -18,18 +18,11 @@ NETWORKS = ("resnet18", "test_resnet", "test_efficientnet", "test_vit", "test_co
 
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_program_answers_as_the_network_does(saved, name, kind):
+def test_a_program_answers_as_the_network_does(saved, require_alike, name, kind):
     given = saved(name)
     network = read_torchscript(given.paths[kind])
     assert (network.batch, network.input_shape) == (None, None)
-    for count in (1, 3):
-        images = given.images[:count].clone().requires_grad_()
-        wanted = given.images[:count].clone().requires_grad_()
-        answer, right = network(images), given.network(wanted)
-        torch.testing.assert_close(answer, right, atol=1e-4, rtol=0)
-        answer.square().sum().backward()
-        right.square().sum().backward()
-        torch.testing.assert_close(images.grad, wanted.grad, atol=1e-4, rtol=0)
+    require_alike(network, given)
 
 
 def test_a_frozen_program_answers_as_the_network_does(saved, tmp_path):
@@ -217,37 +210,27 @@ def test_values_that_refer_to_one_another_without_end_are_refused(saved, rewrite
 
 
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
-def test_damaged_files_end_in_one_sentence_or_are_whole(saved, tmp_path, damaged, kind):
+def test_damaged_files_end_in_one_sentence_or_are_whole(saved, refusals, kind):
     given = saved("tiny")
-    whole = given.paths[kind].read_bytes()
     right = given.network(given.images)
-    said = []
-    for seed in range(60):
-        path = tmp_path / "damaged.pt"
-        path.write_bytes(damaged(whole, seed))
-        try:
-            network = read_torchscript(path)
-        except TeacherError as error:
-            said.append(str(error))
-        else:
-            assert torch.equal(network(given.images), right)
+
+    def check(network):
+        assert torch.equal(network(given.images), right)
+
+    said = refusals(given.paths[kind], read_torchscript, check)
     assert len(said) > 20
     assert all("damaged.pt" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
-def test_damaged_members_with_right_checksums_end_in_one_sentence(saved, rewrite, damaged, kind):
+def test_damaged_members_with_right_checksums_end_in_one_sentence(saved, refusals, kind):
     given = saved("tiny")
-    refused = 0
-    for seed in range(60):
-        path = rewrite(
-            given.paths[kind],
-            lambda name, data, s=seed: damaged(data, s) if name.endswith((".pkl", ".py")) else data,
-        )
-        try:
-            answer = read_torchscript(path)(given.images)
-        except TeacherError:
-            refused += 1
-        else:
-            assert answer.dtype is torch.float32
-    assert refused > 30
+
+    def answer(path):
+        return read_torchscript(path)(given.images)
+
+    def check(logits):
+        assert logits.dtype is torch.float32
+
+    said = refusals(given.paths[kind], answer, check, members=(".pkl", ".py"))
+    assert len(said) > 30
