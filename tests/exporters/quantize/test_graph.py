@@ -12,11 +12,6 @@ from exporters.quantize.graph import prepare, read_float_model
 from exporters.runtimes.ort import open_inference_session, session_options
 
 
-@pytest.fixture(scope="module")
-def ready(float_file):
-    return prepare(read_float_model(float_file))
-
-
 def run(model, images):
     session = open_inference_session(model.SerializeToString(), session_options(), what="it")
     return session.run(None, {"input": images})[0]

@@ -16,11 +16,6 @@ from exporters.quantize.tensorrt import TENSORRT
 
 
 @pytest.fixture(scope="module")
-def ready(float_file):
-    return prepare(read_float_model(float_file))
-
-
-@pytest.fixture(scope="module")
 def written(ready):
     return write_qdq(ready, ORT_X86, ranges_for(ready))
 

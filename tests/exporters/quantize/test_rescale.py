@@ -8,17 +8,11 @@ from onnx import numpy_helper
 
 from exporters.quantize import TARGETS
 from exporters.quantize.dialect import Dialect
-from exporters.quantize.graph import prepare, read_float_model
 from exporters.quantize.insert import rangeable_tensors, write_qdq
 from exporters.quantize.ranges import Range, TensorRanges
 from exporters.quantize.rescale import rescaled
 
 DIALECTS = [one for one in TARGETS.values() if isinstance(one, Dialect)]
-
-
-@pytest.fixture(scope="module")
-def ready(float_file):
-    return prepare(read_float_model(float_file))
 
 
 def random_ranges(model, seed):

@@ -1,25 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+from reference.graphs import model_of
 
 from cake_edge.errors import ArtifactError
 from exporters.quantize.stored import stored_weights
-
-
-def model_of(nodes, constants, shape=("batch", 2, 6, 6)):
-    graph = helper.make_graph(
-        [helper.make_node(*ends, name=name) for name, *ends in nodes],
-        "g",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    model.ir_version = 10
-    return onnx.shape_inference.infer_shapes(model)
 
 
 def dequantized(integers, scales, zero=None, axis=None):

@@ -1,50 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from reference.graphs import model_of
 
 from cake_edge.errors import ArtifactError
 from exporters.parity import compare
-from exporters.quantize import TARGETS
-from exporters.quantize.graph import float_tensors, prepare, read_float_model
-from exporters.quantize.insert import rangeable_tensors, write_qdq
+from exporters.quantize.graph import float_tensors
 from exporters.quantize.judge import logits_of
-from exporters.quantize.observe import observe
-from exporters.quantize.ranges import tensor_ranges
 from exporters.quantize.removed import removed_activations
 from exporters.quantize.unquantize import unquantize
-
-
-def model_of(nodes, constants, shape=("batch", 2, 6, 6)):
-    graph = helper.make_graph(
-        [helper.make_node(*ends, name=name) for name, *ends in nodes],
-        "g",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    model.ir_version = 10
-    return onnx.shape_inference.infer_shapes(model)
-
-
-@pytest.fixture(scope="module")
-def ready(float_file):
-    return prepare(read_float_model(float_file))
-
-
-@pytest.fixture(scope="module")
-def ranges(ready, images):
-    names = rangeable_tensors(ready, [TARGETS["ort-x86"], TARGETS["tensorrt"]])
-    found = observe(ready, names, [], images).histograms
-    return {name: tensor_ranges(one, least_error=False) for name, one in found.items()}
-
-
-@pytest.fixture(scope="module")
-def written(ready, ranges):
-    return write_qdq(ready, TARGETS["ort-x86"], ranges)
 
 
 def shape_of(model):

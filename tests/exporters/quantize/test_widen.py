@@ -2,18 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from exporters.quantize.body import half_body
-from exporters.quantize.graph import prepare, read_float_model
 from exporters.quantize.judge import logits_of
 from exporters.quantize.widen import widened
-
-
-@pytest.fixture(scope="module")
-def ready(float_file):
-    return prepare(read_float_model(float_file))
 
 
 def shape_of(model):

@@ -12,16 +12,11 @@ from reference.rounding import requantized
 
 from cake_edge.errors import UsageMistake
 from exporters.parity import compare
-from exporters.quantize.graph import float_tensors, prepare, read_float_model
+from exporters.quantize.graph import float_tensors
 from exporters.quantize.reconstruct import ReconstructConfig, reconstruct
 from exporters.quantize.reconstruct.layers import find_layers
 from exporters.quantize.reconstruct.scales import LARGEST, round_nearest
 from exporters.runtimes.ort import open_inference_session, session_options
-
-
-@pytest.fixture(scope="module")
-def ready(float_file):
-    return prepare(read_float_model(float_file))
 
 
 @pytest.fixture(scope="module")
