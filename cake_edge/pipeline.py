@@ -199,7 +199,7 @@ class _Job:
         def work() -> Mapping[str, Any]:
             pool = synthesize(
                 self.teacher, wanted.settings, folder, count=wanted.count, seed=recipe.seed,
-                workers=self.workers, progress=self.progress,
+                precision=wanted.precision, workers=self.workers, progress=self.progress,
             )  # fmt: skip
             return {"summary": pool.summary()}
 
@@ -208,6 +208,7 @@ class _Job:
             "sampler": wanted.sampler,
             "settings": json.loads(json.dumps(wanted.settings.to_dict())),
             "count": wanted.count,
+            "precision": wanted.precision,
             "seed": recipe.seed,
             "versions": versions(),
         }

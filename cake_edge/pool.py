@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import ArtifactError, PoolError, UsageMistake
 from cake_edge.losses.head import head_of
+from cake_edge.precision import Precision, check_precision, mixed
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import (
     atomic_path,
@@ -189,6 +190,7 @@ def synthesize(
     *,
     count: int,
     seed: int,
+    precision: Precision = "float32",
     workers: int = 1,
     progress: Progress = silent,
 ) -> Pool:
@@ -196,6 +198,8 @@ def synthesize(
 
     Args:
         out: a new folder, or one that the same call has begun.
+        precision: what the teacher computes in while images are moved; the stored logits are its
+            answers in float32.
         workers: processes on a CPU; a CUDA teacher is always asked by this process alone.
 
     Raises:
@@ -211,12 +215,14 @@ def synthesize(
         "config": json.loads(json.dumps(sampler.to_dict())),
         "count": count,
         "seed": seed,
+        "precision": precision,
         "teacher": teacher.digest,
         "architecture": teacher.architecture,
         "spec": teacher.spec.to_dict(),
         "versions": versions(),
         "device": teacher.device.type,
     }
+    check_precision(precision)
     maker = sampler.build(teacher, count=count, seed=seed)
     begun = _begun(out, plan)
     if begun is not None:
@@ -230,7 +236,7 @@ def synthesize(
 
     note(0)
 
-    job = _ShardJob(maker, out, sampler.half)
+    job = _ShardJob(maker, out, sampler.half, precision, teacher.device)
     map_shards(job, missing, workers=workers if teacher.device.type == "cpu" else 1, note=note)
     shards = [{"file": file.name, "sha256": sha256_file(file)} for file in files]
     write_json(out / "pool.json", {**plan, "complete": True, "shards": shards})
@@ -244,9 +250,12 @@ class _ShardJob:
     maker: Any
     out: Path
     half: bool
+    precision: Precision
+    device: torch.device
 
     def __call__(self, index: int) -> None:
-        batch: SyntheticBatch = self.maker.shard(index)
+        with mixed(self.precision, self.device):
+            batch: SyntheticBatch = self.maker.shard(index)
         tensors = {
             "images": batch.images.half() if self.half else batch.images,
             "logits": batch.logits,

@@ -15,6 +15,7 @@ from typing import Any
 
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import UsageMistake, near_names
+from cake_edge.precision import Precision, check_precision
 from cake_edge.provenance import sha256_json
 from cake_edge.samplers import SamplerConfig, sampler_settings
 from cake_edge.settings import parse_toml, place, settings_from_dict, settings_to_dict
@@ -54,10 +55,13 @@ class SynthesisConfig:
     """Images in the pool."""
     settings: SamplerConfig
     """The sampler's own configuration."""
+    precision: Precision = "float32"
+    """In which the teacher computes while images are moved."""
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UsageMistake(f"count is {self.count}; it must be at least 1")
+        check_precision(self.precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +141,7 @@ class _Tables:
 class _SynthesisTable:
     sampler: str = "cake"
     count: int
+    precision: Precision = "float32"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -201,7 +206,10 @@ def load_recipe(
             seed=tables.seed,
             teacher=teacher or _anchored(tables.teacher, path.parent),
             synthesis=SynthesisConfig(
-                sampler=sampler, count=tables.synthesis.count, settings=settings
+                sampler=sampler,
+                count=tables.synthesis.count,
+                settings=settings,
+                precision=tables.synthesis.precision,
             ),
             student=tables.student,
             distill=distill,

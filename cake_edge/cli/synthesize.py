@@ -19,6 +19,7 @@ from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
 
 if TYPE_CHECKING:
+    from cake_edge.precision import Precision
     from cake_edge.teachers.config import TeacherConfig
 
 __all__ = ["command"]
@@ -42,6 +43,13 @@ __all__ = ["command"]
     help="How images are made: cake, cake-paper, lake, deep-inversion, data-impressions, cmi, gdfq "
     "or forward-only; docs/samplers.md says what each needs.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="bfloat16: about twice as fast on CUDA and on processors with AVX512-BF16.",
+)
 @click.option("--count", type=click.IntRange(min=1), required=True, help="Images in the pool.")
 @settings_option(
     "A setting of the sampler, as in [synthesis.settings] of a recipe; may be repeated."
@@ -51,6 +59,7 @@ __all__ = ["command"]
 def command(
     teacher: TeacherConfig,
     sampler: str,
+    precision: Precision,
     count: int,
     settings: dict[str, Any],
     out: Path,
@@ -74,7 +83,14 @@ def command(
     network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
     with progress_sink() as progress:
         pool = synthesize(
-            network, config, out, count=count, seed=seed, workers=workers, progress=progress
+            network,
+            config,
+            out,
+            count=count,
+            seed=seed,
+            precision=precision,
+            workers=workers,
+            progress=progress,
         )
     summary = pool.summary()
 

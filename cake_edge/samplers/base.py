@@ -8,6 +8,7 @@ import torch
 
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import NumericsError
+from cake_edge.precision import mixed
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["Sampler", "SamplerConfig", "judge"]
@@ -45,12 +46,12 @@ class SamplerConfig(Protocol):
 
 
 def judge(teacher: FrozenTeacher, images: torch.Tensor, batch: int) -> torch.Tensor:
-    """Returns the teacher's logits [N, K] on images [N, C, H, W], without gradients.
+    """Returns the teacher's logits [N, K] on images [N, C, H, W], in float32, without gradients.
 
     Raises:
         NumericsError: a logit is NaN or infinite.
     """
-    with torch.no_grad():
+    with torch.no_grad(), mixed("float32", images.device):
         logits = torch.cat([teacher(part) for part in images.split(batch)])
     if not torch.isfinite(logits).all():
         bad = int((~torch.isfinite(logits)).any(1).sum())

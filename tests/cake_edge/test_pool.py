@@ -196,3 +196,16 @@ def test_a_full_precision_sampler_is_stored_in_full(make_teacher, tmp_path):
 def test_an_empty_pool_is_refused(teacher, tmp_path):
     with pytest.raises(UsageMistake, match="count is 0"):
         synthesize(teacher, QUICK, tmp_path / "p", count=0, seed=0)
+
+
+def test_images_may_be_moved_in_bfloat16_but_are_judged_in_float32(pool, teacher, tmp_path):
+    folder = tmp_path / "p"
+    low = synthesize(teacher, QUICK, folder, count=40, seed=0, precision="bfloat16")
+    ours, theirs = list(low.shards()), list(pool.shards())
+    assert not torch.equal(ours[0].images, theirs[0].images)
+    with torch.no_grad():
+        for shard in ours:
+            assert torch.equal(shard.logits, teacher(shard.images))
+    # The other precision is another pool.
+    with pytest.raises(PoolError, match="precision"):
+        synthesize(teacher, QUICK, folder, count=40, seed=0)
