@@ -13,7 +13,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgr
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-zoo test-vendors lint lock teacher evidence clean
+.PHONY: help setup demo test test-zoo test-vendors lint lock teacher evidence paper paper-check clean
 
 help: ## What can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -64,6 +64,12 @@ evidence: $(READY) ## The figures that README quotes, measured anew (about ten m
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.kill_resume
 	$(BIN)/python -m benchmarks.demo --out "$(OUT)"
+
+paper: $(READY) ## Published rows measured anew, into runs/paper (hours; ROW=NAME for one of them).
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.run $(ROW) --out runs/paper --workers $(JOBS)
+
+paper-check: $(READY) ## Whether the stored students are as accurate as their results say (seconds).
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.check
 
 clean: ## Removes .venv and every cache; runs/ stays.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
