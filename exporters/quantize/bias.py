@@ -59,11 +59,16 @@ def _correctable(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return [
         node
         for node in model.graph.node
-        if (node.op_type == "Conv" or (node.op_type == "Gemm" and _is_linear(node)))
+        if _outputs_first(node)
         and len(node.input) == 3
         and constants.issuperset(node.input[1:])
         and uses[node.input[2]] == 1
     ]
+
+
+def _outputs_first(node: onnx.NodeProto) -> bool:
+    """Whether axis 0 of a node's weight counts its outputs."""
+    return node.op_type == "Conv" or (node.op_type == "Gemm" and _is_linear(node))
 
 
 def _is_linear(node: onnx.NodeProto) -> bool:
@@ -83,13 +88,13 @@ def _rounded_weights(quantized: onnx.ModelProto) -> dict[str, Array]:
     }
     found = {}
     for node in quantized.graph.node:
-        if node.op_type not in ("Conv", "Gemm") or node.input[1] not in sources:
+        if not _outputs_first(node) or node.input[1] not in sources:
             continue
         integers, scale = (
             numpy_helper.to_array(constants[name]).astype(np.float64)
             for name in sources[node.input[1]].input[:2]
         )
-        # One scale an output channel, axis 0 of both weights; zero points are 0.
+        # One scale an output channel; zero points are 0.
         found[node.name] = integers * scale.reshape(-1, *[1] * (integers.ndim - 1))
     return found
 

@@ -109,6 +109,14 @@ def test_a_gemm_that_is_no_linear_layer_is_left_alone(attributes):
     assert correctable_inputs(linear(**attributes)) == set()
 
 
+def test_a_weight_of_inputs_by_outputs_is_left_alone():
+    model = linear()
+    (weight, _) = model.graph.initializer
+    turned = numpy_helper.to_array(weight).T.copy()
+    weight.CopyFrom(numpy_helper.from_array(turned, weight.name))
+    assert correct_biases(model, quantized(model), {}) == model
+
+
 def test_the_float_model_is_not_changed():
     model = convolution(1)
     before = model.SerializeToString()
