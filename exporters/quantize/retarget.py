@@ -20,7 +20,7 @@ import onnx
 from onnx import numpy_helper
 
 from cake_edge.errors import ArtifactError, UsageMistake, near_names
-from cake_edge.onnx_file import default_opset, read_model
+from cake_edge.onnx_file import read_model
 from cake_edge.provenance import atomic_path, sha256_file
 from exporters.artifact import ModelCard, attach_card, card_from_metadata
 from exporters.operators import is_integer_operator
@@ -39,8 +39,6 @@ from exporters.runtimes.coverage import written_coverage
 __all__ = ["RetargetReport", "retarget"]
 
 SCALE = "_scale"
-HALF_OPSET = 19
-"""The first in which QuantizeLinear and DequantizeLinear know float16."""
 # A grid counts as the same up to the rounding of its step.
 SAME = 1 + 1e-6
 LARGEST_BIAS = 2.0**30
@@ -168,12 +166,6 @@ def _write(
     account: Mapping[str, Any],
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The file in the new dialect, and what its card is to hold beside what it held."""
-    if dialect.body == "float16" and default_opset(plain.model) < HALF_OPSET:
-        raise ArtifactError(
-            f"it is of opset {default_opset(plain.model)}, whose QuantizeLinear knows no float16; "
-            f"{dialect.name} needs opset {HALF_OPSET}. Quantize the float model, exported anew "
-            "by cake-edge export, or name --target tensorrt"
-        )
     ranges = plain.ranges if table is None else table
     written = write_qdq(
         plain.model,
