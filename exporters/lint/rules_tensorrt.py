@@ -23,6 +23,7 @@ from exporters.lint.rules_common import (
 )
 from exporters.lint.tensorrt_operators import NEWEST_OPSET, UNKNOWN_OPERATORS
 from exporters.operators import is_integer_operator
+from exporters.quantize.body import HALF_OPSET
 
 __all__ = ["RULES"]
 
@@ -184,7 +185,18 @@ def _fusable(graph: Graph, node: NodeProto | None) -> bool:
 
 
 def float32_bodies(graph: Graph) -> list[str]:
-    """Operators with weights that give float32."""
+    """Operators with weights that give float32, in a file that can hold float16."""
+    return _float32(graph) if default_opset(graph.model) >= HALF_OPSET else []
+
+
+def old_float32_bodies(graph: Graph) -> list[str]:
+    """Operators with weights that give float32, in a file that cannot hold float16."""
+    return _float32(graph) if default_opset(graph.model) < HALF_OPSET else []
+
+
+def _float32(graph: Graph) -> list[str]:
+    if not graph.is_quantized():
+        return []  # one finding says it all
     return [
         label(node)
         for node in graph.weighted()
@@ -343,5 +355,14 @@ RULES = (
         reason="what is not quantized is float32, and a strongly typed builder computes it so, at "
         "half the speed of float16",
         remedy=RETARGET,
+    ),
+    Rule(
+        name="float32-old-opset",
+        severity="slow",
+        targets=("tensorrt-fp16",),
+        find=old_float32_bodies,
+        reason="what is not quantized is float32, half as fast as float16 under a strongly typed "
+        f"builder, and quantizing float16 takes opset {HALF_OPSET}",
+        remedy=QUANTIZE + ", exported anew by cake-edge export",
     ),
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from cake_edge.errors import ArtifactError
 from exporters.lint import lint
 from exporters.lint.tensorrt_operators import UNKNOWN_OPERATORS
+from exporters.quantize.retarget import retarget
 from exporters.tensorrt import CompileResult
 
 Compiled = Callable[[onnx.ModelProto], CompileResult]
@@ -282,9 +285,26 @@ def test_a_newer_opset_than_documented_is_noted(parts: Any, compiled: Compiled) 
     assert compiled(model).ok  # this compiler is newer than those of JetPack
 
 
-def test_a_float32_body_is_slow_where_float16_is_meant(parts: Any) -> None:
-    model = network(parts)
-    assert rules(model, "tensorrt-fp16") == {"float32-body": "slow"}
+def test_a_float32_body_is_slow_where_float16_is_meant(
+    parts: Any, saved: Callable[[onnx.ModelProto], Path], tmp_path: Path
+) -> None:
+    path, out = saved(network(parts, opset=19)), tmp_path / "half.onnx"
+    (finding,) = lint(path, "tensorrt-fp16")
+    assert (finding.rule, finding.severity) == ("float32-body", "slow")
+    assert finding.remedy.startswith("cake-edge retarget")
+    retarget(path, out, target="tensorrt-fp16")
+    assert lint(out, "tensorrt-fp16") == ()
+
+
+def test_a_file_too_old_for_float16_is_not_sent_to_retarget(
+    parts: Any, saved: Callable[[onnx.ModelProto], Path], tmp_path: Path
+) -> None:
+    path = saved(network(parts, opset=18))
+    (finding,) = lint(path, "tensorrt-fp16")
+    assert (finding.rule, finding.severity) == ("float32-old-opset", "slow")
+    assert finding.remedy.startswith("cake-edge quantize FLOAT.onnx")
+    with pytest.raises(ArtifactError, match="opset 18"):
+        retarget(path, tmp_path / "half.onnx", target="tensorrt-fp16")
 
 
 def test_every_operator_said_to_be_unknown_is() -> None:
