@@ -37,16 +37,17 @@ def _draw(count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:
     cosine, sine = turn.cos(), turn.sin()
     boxy = random_choice(0.5, shape, random)
     stretch = 2 ** uniform(-0.7, 0.7, shape, random)
-    for leaf in range(LEAVES):
+    # Painted from the back to the front: a pixel keeps the last leaf that covers it.
+    for leaf in reversed(range(LEAVES)):
         dx, dy = across - x0[leaf], down - y0[leaf]
-        p = ((dx * cosine[leaf] + dy * sine[leaf]) * stretch[leaf]).abs()
-        q = ((dy * cosine[leaf] - dx * sine[leaf]) / stretch[leaf]).abs()
-        radius = torch.where(boxy[leaf], torch.maximum(p, q), (p * p + q * q).sqrt())
-        # Painted from the front to the back: a pixel keeps the first leaf that covers it.
-        number = torch.where((radius < size[leaf]) & (number == LEAVES), leaf, number)
+        p = (dx * cosine[leaf] + dy * sine[leaf]).mul_(stretch[leaf]).abs_()
+        q = (dy * cosine[leaf] - dx * sine[leaf]).div_(stretch[leaf]).abs_()
+        corner = torch.maximum(p, q)
+        radius = torch.where(boxy[leaf], corner, p.mul_(p).add_(q.mul_(q)).sqrt_())
+        number.masked_fill_(radius < size[leaf], leaf)
     palette = colours((count, LEAVES + 1), spec.channels, random)
     flat = number.view(count, -1, 1).expand(-1, -1, spec.channels)
     canvas = palette.gather(1, flat).view(count, spec.height, spec.width, -1).permute(0, 3, 1, 2)
     texture = fields(count, spec.height, spec.width, random).unsqueeze(1)
     strength = uniform(0, 0.3, (count, 1, 1, 1), random)
-    return (canvas + texture * strength).clamp(0, 1)
+    return texture.mul(strength).add(canvas).clamp_(0, 1)

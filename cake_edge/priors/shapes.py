@@ -32,7 +32,7 @@ def _draw(count: int, spec: ImageSpec, random: torch.Generator) -> torch.Tensor:
     across, down = grid(spec.height, spec.width, random.device)
     mirrored = random_choice(0.6, (count, 1, 1), random)
     # Folding the plane at the vertical axis makes whatever is drawn on it mirror-symmetric.
-    across = torch.where(mirrored, across.abs(), across.expand(count, -1, -1))
+    across = torch.where(mirrored, across.abs(), across)
     # Each texture serves several parts of several images: drawing them costs the most.
     bank = fields(count, spec.height, spec.width, random)
     canvas = _fill(bank, spec, random, plain=0.5)
@@ -52,17 +52,23 @@ def _fill(
     base, other = colours((2, count), spec.channels, random)
     strength = uniform(0, 1, (count, 1), random) * random_choice(1 - plain, (count, 1), random)
     pick = torch.randperm(count, generator=random, device=random.device)
-    field = bank[pick].unsqueeze(1)
     swing = ((other - base) * strength)[:, :, None, None]
-    filled: torch.Tensor = base[:, :, None, None] + field * swing
-    return filled.clamp(0, 1)
+    filled: torch.Tensor = bank[pick].unsqueeze(1) * swing
+    return filled.add_(base[:, :, None, None]).clamp_(0, 1)
 
 
 def _coverage(
     across: torch.Tensor, down: torch.Tensor, mirrored: torch.Tensor, random: torch.Generator
 ) -> torch.Tensor:
-    """How far each pixel lies inside each part, [count, PARTS, H, W] in [0, 1]."""
-    count, height, width = across.shape
+    """How far each pixel lies inside each part, [count, PARTS, H, W] in [0, 1].
+
+    Args:
+        across: [count, 1, W].
+        down: [H, 1].
+        mirrored: [count, 1, 1].
+        random: what is drawn with.
+    """
+    count, height, width = len(across), len(down), across.shape[-1]
     small = (count, PARTS, 1, 1)
     first = torch.arange(PARTS, device=across.device).view(1, -1, 1, 1) == 0
     # The first part is the body: central and large. The others hang about it.
@@ -76,20 +82,21 @@ def _coverage(
     turn = torch.where(mirrored.unsqueeze(1) & first, torch.zeros_like(turn), turn)
 
     dx, dy = across.unsqueeze(1) - x0, down - y0
-    p = (dx * turn.cos() + dy * turn.sin()) / (size * stretch)
-    q = (dy * turn.cos() - dx * turn.sin()) / (size / stretch)
+    p = (dx * turn.cos() + dy * turn.sin()).div_(size * stretch)
+    q = (dy * turn.cos() - dx * turn.sin()).div_(size / stretch)
     # Between an ellipse (0) and a box (1).
     boxy = uniform(-0.5, 1.2, small, random).clamp(0, 1)
-    radius = torch.lerp(torch.hypot(p, q), torch.maximum(p.abs(), q.abs()), boxy)
+    round_radius = torch.hypot(p, q)
     angle = torch.atan2(p, -q)  # from the vertical axis, so that cosines are mirror-symmetric
-    index = ((angle / (2 * math.pi) + 0.5) * (ANGLES - 1)).round().long()
+    radius = round_radius.lerp_(torch.maximum(p.abs_(), q.abs_()), boxy)
+    index = angle.div_(2 * math.pi).add_(0.5).mul_(ANGLES - 1).round_().long()
     contour = _contours(count, random).gather(2, index.view(count, PARTS, -1))
-    distance = (contour.view(count, PARTS, height, width) - radius) * size
+    distance = contour.view(count, PARTS, height, width).sub_(radius).mul_(size)
     hollow = random_choice(0.15, small, random)
     ring = uniform(0.05, 0.25, small, random)
-    distance = torch.where(hollow, ring - (distance - ring).abs(), distance)
+    distance = torch.where(hollow, ring - (distance - ring).abs_(), distance)
     edge = min(height, width) * 0.5 * 2 ** uniform(-1.5, 0.8, small, random)
-    return (0.5 + distance * edge).clamp(0, 1)
+    return distance.mul_(edge).add_(0.5).clamp_(0, 1)
 
 
 def _contours(count: int, random: torch.Generator) -> torch.Tensor:
@@ -114,4 +121,4 @@ def _finish(canvas: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     gain = torch.where(
         random_choice(0.3, (count, 1, 1, 1), random), uniform(0.4, 1, (count, 1, 1, 1), random), 1.0
     )
-    return ((canvas - 0.5) * gain + 0.5 + noise * noisy).clamp(0, 1)
+    return canvas.sub_(0.5).mul_(gain).add_(0.5).add_(noise.mul_(noisy)).clamp_(0, 1)

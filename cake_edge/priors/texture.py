@@ -13,11 +13,14 @@ __all__ = ["colours", "fields", "grid"]
 
 
 def grid(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns coordinates (across, down) [H, W]; the shorter side spans [-1, 1]."""
+    """Returns coordinates across [1, W] and down [H, 1]; the shorter side spans [-1, 1].
+
+    What depends on one of them alone is worked out on one row or column, not on every pixel.
+    """
     short = min(height, width)
     down = (torch.arange(height, device=device) * 2 - (height - 1)) / short
     across = (torch.arange(width, device=device) * 2 - (width - 1)) / short
-    return across.expand(height, width), down.unsqueeze(1).expand(height, width)
+    return across.unsqueeze(0), down.unsqueeze(1)
 
 
 def colours(shape: tuple[int, ...], channels: int, random: torch.Generator) -> torch.Tensor:
@@ -44,13 +47,21 @@ def fields(count: int, height: int, width: int, random: torch.Generator) -> torc
     hard = random_choice(0.4, (count, 1, 1), random)
     wave = torch.where(hard, (wave * 8).clamp(-1, 1), wave)
     kind = torch.rand((count, 1, 1), generator=random, device=random.device)
-    field = torch.where(kind < 0.35, wave, _clouds(count, height, width, random))
-    return torch.where(kind > 0.75, along.clamp(-1, 1), field)
+    field = torch.where(kind > 0.75, along.clamp(-1, 1), wave)
+    cloudy = ((kind >= 0.35) & (kind <= 0.75)).flatten().nonzero().flatten()
+    field[cloudy] = _clouds(count, cloudy, height, width, random)
+    return field
 
 
-def _clouds(count: int, height: int, width: int, random: torch.Generator) -> torch.Tensor:
-    """Sums of coarse to fine noise with random weights: 1/f-like spectra of random slope."""
-    total = torch.zeros((count, 1, height, width), device=random.device)
+def _clouds(
+    count: int, chosen: torch.Tensor, height: int, width: int, random: torch.Generator
+) -> torch.Tensor:
+    """Sums of coarse to fine noise with random weights: 1/f-like spectra of random slope.
+
+    Returns those of `count` that are `chosen`, [len(chosen), H, W]: what the others would be costs
+    the most, and takes nothing but its draws.
+    """
+    total = torch.zeros((len(chosen), 1, height, width), device=random.device)
     short = min(height, width)
     slope = uniform(0.3, 1.2, (count, 1, 1, 1), random)
     for octave, cells in enumerate((3, 6, 12, 24, 48)):
@@ -58,7 +69,10 @@ def _clouds(count: int, height: int, width: int, random: torch.Generator) -> tor
             break
         coarse = torch.randn((count, 1, cells, cells), generator=random, device=random.device)
         smooth = functional.interpolate(
-            coarse, (height, width), mode="bilinear", align_corners=False
+            coarse[chosen], (height, width), mode="bilinear", align_corners=False
         )
-        total += smooth * slope**octave
-    return (total / total.std((2, 3), keepdim=True).clamp_min(1e-3)).clamp(-2, 2).squeeze(1) * 0.6
+        total += smooth.mul_((slope**octave)[chosen])
+    if len(chosen) == 0 or short < 3:  # nothing was added, and it has no deviation
+        return total.squeeze(1)
+    total /= total.std((2, 3), keepdim=True).clamp_min(1e-3)
+    return total.clamp_(-2, 2).squeeze(1).mul_(0.6)

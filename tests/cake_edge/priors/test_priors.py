@@ -22,6 +22,29 @@ def test_every_prior_draws_any_shape(name, size):
     assert torch.isfinite(images).all()
 
 
+@pytest.mark.parametrize("name", sorted(PRIORS))
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 5, 2)])
+def test_an_image_of_a_few_pixels_is_one_too(name, size):
+    assert torch.isfinite(PRIORS[name](3, spec_of(*size), generator(0, name))).all()
+
+
+@pytest.mark.parametrize("name", sorted(PRIORS))
+def test_no_images_are_asked_for_and_none_are_drawn(name):
+    assert PRIORS[name](0, spec_of(3, 16, 16), generator(0, name)).shape == (0, 3, 16, 16)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", sorted(PRIORS))
+def test_a_prior_draws_where_its_generator_is(name):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    spec = spec_of(3, 32, 48)
+    one, again = (PRIORS[name](9, spec, generator(0, "a", device="cuda")) for _ in range(2))
+    assert one.device.type == "cuda"
+    assert torch.isfinite(one).all()
+    assert torch.equal(one, again)
+
+
 @pytest.mark.parametrize("name", sorted(set(PRIORS) - {"gaussian"}))
 def test_structured_priors_give_pixels_that_a_camera_can_give(name):
     spec = spec_of(3, 24, 24)
@@ -41,8 +64,9 @@ def test_a_prior_depends_on_its_generator_alone(name):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_images_of_a_prior_differ_from_one_another():
-    images = PRIORS["structured"](40, spec_of(1, 28, 28), generator(0, "x"))
+@pytest.mark.parametrize("name", sorted(PRIORS))
+def test_images_of_a_prior_differ_from_one_another(name):
+    images = PRIORS[name](40, spec_of(1, 28, 28), generator(0, "x"))
     assert len({tuple(image.flatten().tolist()) for image in images}) == 40
 
 

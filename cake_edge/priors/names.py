@@ -1,0 +1,54 @@
+"""Priors by name: the procedural ones, and a user's own images as `folder:PATH`, `photo:PATH`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cake_edge.errors import UsageMistake, near_names
+from cake_edge.priors.base import Prior
+from cake_edge.priors.own_images import OWN, open_own
+
+__all__ = ["Priors", "user_images"]
+
+
+class Priors(dict[str, Prior]):
+    """Procedural priors by name; asked for, the name of a user's own images is there too.
+
+    The path in it is looked at when the prior is taken out, not when it is asked about: settings
+    can be read where the images are not.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and _is_own(name))
+
+    def __missing__(self, name: str) -> Prior:
+        """Opens a user's own images.
+
+        Raises:
+            UsageMistake: there is no such prior; the message has the names that are near.
+            DatasetError: what the name points at is not there, or holds no image.
+        """
+        own = open_own(name)
+        if own is None:
+            shown = [*sorted(self), *(f"{word}:PATH" for word in OWN)]
+            near = near_names(name, self) or near_names(name.partition(":")[0], OWN)
+            raise UsageMistake(f"prior is {name!r}{near}; allowed: {', '.join(shown)}")
+        return own
+
+
+def user_images(prior: str) -> dict[str, Any] | None:
+    """Returns what a manifest declares of a prior: None for those that read no file.
+
+    Returns:
+        `path` (the last part of it), `count` and `sha256` (over names and bytes of all files).
+
+    Raises:
+        DatasetError: what the name points at is not there, or holds no image.
+    """
+    own = open_own(prior)
+    return own.declaration() if own is not None else None
+
+
+def _is_own(name: str) -> bool:
+    word, colon, _ = name.partition(":")
+    return bool(colon) and word in OWN
