@@ -116,9 +116,12 @@ def command(
         spent = "" if report["seconds"] is None else f", {duration(report['seconds'])}"
         click.echo(f"{out}: {bits}, {out.stat().st_size / 1e6:.2f} MB")
         click.echo(f"{config.steps} steps on images of {config.source}{spent}")
+        same, share = "names the class of the float network", "% of"
+        if network.spec.head == "sigmoid":
+            same, share = "decides as the float network", "% of all labels of"
         click.echo(
-            f"names the class of the float network on {report['agreement_after']:.1f} % of "
-            f"synthetic images kept apart; {report['agreement_before']:.1f} % before training"
+            f"{same} on {report['agreement_after']:.1f} {share} synthetic images kept apart; "
+            f"{report['agreement_before']:.1f} % before training"
         )
         for name, reason in report["left_float"].items():
             click.echo(f"left in float: {name}, {reason}")

@@ -13,6 +13,8 @@ __all__ = ["int8_advice", "int8_facts", "int8_table"]
 
 Rows = list[tuple[str, str]]
 
+SAME = "Same decisions as FP32"
+"""On the class of an image, or on each label where labels do not exclude each other."""
 NAMED = 6
 """Up to so many layers are named; beyond, the rest is counted."""
 
@@ -32,7 +34,7 @@ def int8_table(report: Report) -> Table:
         )
         for target, about in found.items()
     )
-    headers = ("Target", "Same class as FP32", "Size", "Speed over FP32", "In INT8", "Ship")
+    headers = ("Target", SAME, "Size", "Speed over FP32", "In INT8", "Ship")
     return Table(headers=headers, rows=rows)
 
 
@@ -40,7 +42,7 @@ def int8_facts(about: Quantize) -> Rows:
     """One INT8 file in names and values: how it was made, what runs, what speaks for it."""
     rows: Rows = []
     if "parity" in about:
-        rows.append(("Same class as FP32", _agreement(about, long=True)))
+        rows.append((SAME, _agreement(about, long=True)))
     rows.append(("Speed", _speed_said(about)))
     calibration = about.get("calibration_images")
     if about.get("ranges") == "none":
@@ -76,7 +78,7 @@ def _agreement(about: Quantize, *, long: bool = False) -> str:
     said = words.percent(100 * share)
     if not long or "checked_images" not in about:
         return said
-    return f"{said} of {words.count(about['checked_images'])} synthetic images kept apart"
+    return f"{said}, on {words.count(about['checked_images'])} synthetic images kept apart"
 
 
 def _speed(about: Quantize) -> Ratio | None:

@@ -26,6 +26,10 @@ __all__ = [
 
 LARGE_DROP = 10.0
 """A student this many points of top-1 below its teacher cannot replace it."""
+AGREEMENT = (
+    "share of decisions on the evaluation images that are the teacher's: on the class of an image, "
+    "or on each label where labels do not exclude each other"
+)
 PERCENTILES = (
     "nearest-rank over single calls, models taking turns; speed-ups are medians over rounds "
     "with 95 % block bootstrap intervals"
@@ -213,7 +217,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
     if any(model.get("interval95") for model in report["models"]):
         rows.append(("Accuracy", f"{words.PLUS_MINUS} is half the width of its 95 % interval"))
     if any(model["agreement"] is not None for model in report["models"]):
-        rows.append(("Agreement", "share of the evaluation images given the teacher's class"))
+        rows.append(("Agreement", AGREEMENT))
     return rows
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from cake_edge.checkpoint import Checkpoint, save_checkpoint
+from cake_edge.networks import build_network
 from cake_edge.provenance import sha256_file
 from cake_edge.qat.checkpoint import load_qat
+from cake_edge.spec import ImageSpec
 from exporters.runtimes import open_session
 
 Run = Callable[..., Result]
@@ -27,6 +30,7 @@ def test_a_teacher_becomes_a_file_of_few_bits_and_an_onnx_file(
     assert result.exit_code == 0, result.output
     assert "W3A4" in result.stdout
     assert "2 steps on images of pool" in result.stdout
+    assert "names the class of the float network on " in result.stdout
     _, about = load_qat(out)
     assert about.manifest["config"]["weight_bits"] == 3
     with open_session(onnx) as session:
@@ -34,6 +38,24 @@ def test_a_teacher_becomes_a_file_of_few_bits_and_an_onnx_file(
         assert session.card.parent == sha256_file(out)
         assert session.card.precision == "int8"
         assert session.card.manifest["config"]["weight_bits"] == 3
+
+
+def test_of_labels_that_do_not_exclude_each_other_decisions_are_told(
+    run: Run, run_json: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    spec = ImageSpec(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.25,) * 3, classes=4,
+                     head="sigmoid")  # fmt: skip
+    teacher, pool = tmp_path / "t.safetensors", tmp_path / "pool"
+    network = build_network("test_resnet", channels=3, classes=4, seed=1)
+    save_checkpoint(teacher, network, Checkpoint(architecture="test_resnet", spec=spec))
+    run_json("synthesize", "--teacher", teacher, "--set", "images_per_shard=16", "--set", "steps=2",
+             "--count", 16, "--workers", 1, "--device", "cpu", "--out", pool)  # fmt: skip
+    out = tmp_path / "q.safetensors"
+    result = run("qat", "--teacher", teacher, "--pool", pool, *SHORT, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "decides as the float network on " in result.stdout
+    assert "% of all labels of synthetic images" in result.stdout
+    assert "class" not in result.stdout
 
 
 def test_a_checkpoint_goes_without_a_pool(

@@ -38,7 +38,7 @@ def test_each_target_is_a_row_with_what_decides(two: Any) -> None:
 
 def test_a_file_in_numbers(report: Any) -> None:
     assert int8_facts(report["quantize"]["ort-x86"]) == [
-        ("Same class as FP32", "99.2 % of 128 synthetic images kept apart"),
+        ("Same decisions as FP32", "99.2 %, on 128 synthetic images kept apart"),
         ("Speed", f"1.79{words.TIMES} [1.77, 1.81] that of FP32, with its 95 % interval"),
         ("Ranges from", "384 synthetic images, least-error"),
         ("Weighted operators in INT8", "12 of 13"),
