@@ -33,6 +33,14 @@ def test_no_images_are_asked_for_and_none_are_drawn(name):
     assert PRIORS[name](0, spec_of(3, 16, 16), generator(0, name)).shape == (0, 3, 16, 16)
 
 
+@pytest.mark.parametrize("name", sorted(PRIORS))
+def test_nothing_is_made_on_another_device_than_the_generator_s(name):
+    spec = spec_of(3, 32, 48)
+    wanted = PRIORS[name](9, spec, generator(0, "a"))
+    with torch.device("meta"):  # what is made without saying where has no values now
+        assert torch.equal(PRIORS[name](9, spec, generator(0, "a")), wanted)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", sorted(PRIORS))
 def test_a_prior_draws_where_its_generator_is(name):
