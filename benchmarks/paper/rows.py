@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import benchmarks.paper.networks  # noqa: F401  # tells timm their names
 from cake_edge.distill_config import DISTILL_PRESETS, DistillConfig
 from cake_edge.samplers import CakeConfig, SamplerConfig
 

@@ -151,7 +151,7 @@ class CakeSampler:
         grouped = images[again].view(tuples, size, *images.shape[1:])
         at_once = max(1, config.batch // size)
         runs = [
-            self._diffuse(grouped[part], targets[part], step_size[part], contrast[part])
+            self.diffuse(grouped[part], targets[part], step_size[part], contrast[part])
             for part in torch.arange(tuples, device=random.device).split(at_once)
         ]
         steps = config.snapshot_steps()
@@ -166,7 +166,7 @@ class CakeSampler:
             steps=torch.tensor(steps, device=random.device).repeat(len(images)),
         )
 
-    def _diffuse(
+    def diffuse(
         self,
         images: torch.Tensor,
         targets: torch.Tensor,
