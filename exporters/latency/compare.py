@@ -170,12 +170,14 @@ def _judge(
     else:
         change = _judge_values(pair, held)
     if change is None:
-        lost = limit is not None and _has(pair.base, name) and pair.new.failure is not None
+        measured = MEASURES[name].percentile is not None or name == "energy"
+        failed = pair.new.failure is not None
+        lost = limit is not None and measured and failed and _has(pair.base, name)
         return Judged(
             name=name,
             limit=limit,
             change=None,
-            verdict="worse" if lost and MEASURES[name].percentile is not None else "missing",
+            verdict="worse" if lost else "missing",
             why=f"not measured any more: {pair.new.failure}" if lost else _missing(pair, name),
         )
     verdict, why = (change.verdict, change.why) if limit else ("shown", "no limit was given")

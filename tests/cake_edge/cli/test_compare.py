@@ -40,6 +40,22 @@ def test_a_regression_is_exit_code_1_with_the_whole_table(run: Run, base: Path, 
     assert run("compare", base, slow, "--fail-on", "p50:+50%").exit_code == 0
 
 
+def test_a_model_that_fails_now_is_exit_code_1_with_the_reason(run: Run, tmp_path: Path) -> None:
+    def rows(samples: Any, **more: Any) -> dict[str, Any]:
+        large = bench_row(samples, batch=4, **more)
+        if samples is not None:
+            large["latency_ms"]["batch"] = 4
+        return bench_result(bench_row(calls(2.0), batch=1), large)
+
+    well = save(tmp_path / "well.json", rows(calls(6.0)))
+    lost = save(tmp_path / "lost.json", rows(None, failure="out of memory while it was timed"))
+    result = run("compare", well, lost)
+    assert result.exit_code == 1
+    why = "not measured any more: out of memory while it was timed"
+    assert f"student.onnx (batch 4), p50: WORSE: {why}" in result.stdout
+    assert run("compare", lost, well).exit_code == 0
+
+
 def test_json_holds_everything_whatever_the_outcome(run: Run, base: Path, slow: Path) -> None:
     result = run("compare", base, slow, "--json")
     assert result.exit_code == 1

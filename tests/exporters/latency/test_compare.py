@@ -117,3 +117,29 @@ def test_everything_goes_into_the_json_and_equal_seeds_give_equal_bytes(read: An
 def test_samples_can_be_compared_without_files() -> None:
     (change,) = compare_samples(SAMPLES, SLOW, parse_limits("p50:+5%"))
     assert change.verdict == "worse"
+
+
+def test_of_several_batches_the_one_that_fails_now_is_worse(read: Any) -> None:
+    def rows(large: Any, **more: Any) -> list[dict[str, Any]]:
+        small = bench_row(SAMPLES, batch=1)
+        found = bench_row(large, batch=4, **more)
+        if found["latency_ms"] is not None:
+            found["latency_ms"]["batch"] = 4
+        return [small, found]
+
+    base = read(*rows(SAMPLES), name="base")
+    found = compare(base, read(*rows(None, failure="out of memory"), name="new"))
+    assert [(pair.new.batch, judged[0].verdict) for pair, judged in found.pairs] == [
+        (1, "ok"), (4, "worse"),
+    ]  # fmt: skip
+    assert found.pairs[1][1][0].why == "not measured any more: out of memory"
+    # And it is no regression to run again.
+    assert not compare(read(*rows(None, failure="x"), name="old"), base).worse
+
+
+def test_energy_of_a_model_that_does_not_run_any_more_is_worse(read: Any) -> None:
+    base = read(bench_row(SAMPLES, energy={"millijoules": 4.0, "rail": "VDD_IN"}))
+    lost = read(bench_row(None, failure="it hung"), name="new")
+    assert verdicts(compare(base, lost, "energy:+5%"))["energy"] == "worse"
+    with pytest.raises(CannotCompare, match=r"energy:\+5% cannot be judged"):
+        compare(base, read(bench_row(SAMPLES), name="unmetered"), "energy:+5%")
