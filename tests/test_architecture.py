@@ -37,7 +37,11 @@ DATA_NAMES = {
     "Image.open", "np.load", "numpy.load", "np.fromfile", "np.genfromtxt", "np.loadtxt", "imread",
     "ImageFolder", "DatasetFolder", "create_dataset", "create_loader", "open_dataset", "read_image",
 }  # fmt: skip
-MAY_READ_DATA = ("cake_edge/evaluate.py", "cake_edge/cli/evaluate.py", "benchmarks/")
+TIMING_IMAGES = "cake_edge/timing_images.py"
+"""What reads images for a clock: an evaluation of speed."""
+MAY_READ_DATA = (
+    "cake_edge/evaluate.py", "cake_edge/cli/evaluate.py", TIMING_IMAGES, "benchmarks/",
+)  # fmt: skip
 OWN_IMAGES = "cake_edge/priors/own_images.py"
 """The declared exception: a user's own unlabeled images, where a recipe names them as the prior."""
 
@@ -144,6 +148,13 @@ def test_a_user_s_own_images_are_reached_by_the_name_of_a_prior_alone():
     module = OWN_IMAGES.removesuffix(".py").replace("/", ".")
     reach = {path for path, source in SOURCES.items() if within(imported(source), module)}
     assert reach == {"cake_edge/priors/names.py"}
+
+
+def test_images_for_a_clock_are_reached_by_what_measures_alone():
+    module = TIMING_IMAGES.removesuffix(".py").replace("/", ".")
+    reach = {path for path, source in SOURCES.items() if within(imported(source), module)}
+    assert reach
+    assert all(path.startswith(("cake_edge/cli/bench", "cake_edge/cli/scenario")) for path in reach)
 
 
 @pytest.mark.parametrize(

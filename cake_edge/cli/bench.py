@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cake_edge.cli.bench_options import bench_options
+from cake_edge.cli.bench_options import SECTIONS, bench_options, find_input
 from cake_edge.cli.bench_table import short_reason, show_plan, show_rows
 from cake_edge.cli.console import emit, progress_sink
 from cake_edge.cli.device import host_from, host_options
+from cake_edge.cli.help_sections import SectionedCommand
 from cake_edge.cli.options import examples, json_option, verbosity_options
 from cake_edge.errors import ArtifactError, UsageMistake
 
@@ -24,10 +26,13 @@ __all__ = ["command"]
 
 @click.command(
     "bench",
+    cls=SectionedCommand,
+    sections=SECTIONS,
     epilog=examples(
         "cake-edge bench student.int8.ort-x86.onnx",
         "cake-edge bench runs/demo/artifacts/*.onnx --seconds 5 --cold 5 --out latency.json",
         "cake-edge bench student.int8.ort-x86.onnx --threads 1,2 --sweep-batch",
+        "cake-edge bench student.fp32.onnx --provider cuda --device-input --input photos",
         "cake-edge bench student.int8.ort-arm.onnx --host user@jetson --out board.json",
         "cake-edge bench teacher.fp32.onnx student.fp32.onnx --batch 8 --dry-run",
     ),
@@ -65,17 +70,23 @@ def command(
     ssh_config: Path | None,
     as_json: bool,
 ) -> None:
-    """Measures latency and energy, all models taking turns on the same noisy machine.
+    """Measures latency and energy of models that take turns on the same noisy machine.
 
-    Each model has a process of its own: one that crashes, hangs or runs out of memory costs its
-    row, which says why. The speed-up compares each model with the first one, round by round, with
-    a 95 % interval. Input is random: a network's time does not depend on what it sees. A file
-    whose target does not run on this machine is listed and not timed. With --host all of it
-    happens on another machine, which needs Python, numpy and the runtime, and keeps nothing.
+    A row is a model, a number of threads and a batch. Each has a process of its own: one that
+    crashes, hangs or runs out of memory costs its row, which says why. Speed-ups are against the
+    first model, with a 95 % interval; what to doubt of a row stands below the table. A file made
+    for another machine is listed and not timed. docs/benchmarking.md tells the rest.
 
     Exit codes: 0 all rows were measured, 1 at least one was not, 2 wrong usage.
     """
     board = host_from(host, python, ssh_config)
+    name, brought = find_input(options.input)
+    options = replace(options, input=name)
+    if board is not None and brought is not None:
+        raise UsageMistake(
+            f"{name} stays here and --host measures there: give --input random, zeros or pixels, "
+            "or leave --host out"
+        )
     if dry_run:
         plan = _plan(models, options, board)
         emit(plan, as_json, lambda: show_plan(plan))
@@ -85,7 +96,7 @@ def command(
         if board is None:
             from exporters.remote.measure import measure_here
 
-            measured = measure_here(models, options, progress, journal)
+            measured = measure_here(models, options, progress, journal, brought)
         else:
             from exporters.remote import run_remote
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from cake_edge.cli.options import seed_option
+from cake_edge.errors import UsageMistake, near_names
 
-__all__ = ["bench_options"]
+if TYPE_CHECKING:
+    from exporters.latency.inputs import Brought
+
+__all__ = ["INPUTS", "SECTIONS", "bench_options", "find_input", "input_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 RUNTIMES = ("ort", "tensorrt")
+INPUTS = ("random", "zeros", "pixels")
 LARGEST_BATCH = 64
 
 
@@ -52,22 +58,57 @@ def _known_provider(ctx: click.Context, param: click.Parameter, value: str) -> s
     return str(parse_provider(value))
 
 
+def input_option(function: F) -> F:
+    """--input, as the argument `input`: a word for `find_input`."""
+    return click.option(
+        "--input",
+        default=INPUTS[0],
+        metavar="random|zeros|pixels|NPZ|FOLDER",
+        show_default=True,
+        help="What the model is shown: random values, zeros, random pixels normalised as its card "
+        "says; or images of yours, which nothing but the clock gets to see.",
+    )(function)
+
+
+def find_input(word: str) -> tuple[str, Brought | None]:
+    """What --input stands for: its name in a result, and where images come from that are a file's.
+
+    Raises:
+        UsageMistake: it is neither a known word nor there.
+        DatasetError: it holds no images.
+    """
+    if word in INPUTS:
+        return word, None
+    path = Path(word)
+    if not path.exists():
+        raise UsageMistake(
+            f"no input {word!r}{near_names(word, INPUTS)}; allowed: {', '.join(INPUTS)}, an npz "
+            "file that exists, or a folder of images"
+        )
+    from cake_edge.timing_images import open_timing_images
+
+    found = open_timing_images(path)
+    return found.name, found.take
+
+
 SETTINGS: tuple[Decorator[Any], ...] = (
     click.option(
         "--runtime",
         type=click.Choice(RUNTIMES),
         default="ort",
         show_default=True,
-        help="ONNX Runtime, or TensorRT on the GPU.",
+        help="ONNX Runtime; or TensorRT, on the GPU.",
     ),
+    input_option,
     click.option(
         "--provider",
         default="cpu",
         metavar="NAME[,OPTION=VALUE...]",
         show_default=True,
         callback=_known_provider,
-        help="What ONNX Runtime computes with: cpu, cuda, tensorrt, openvino, xnnpack, acl, qnn, "
-        "coreml or dml. A provider that does not take every node fails the row.",
+        help="What ONNX Runtime computes with, as `cake-edge doctor` lists it: cpu, cuda, "
+        "tensorrt, openvino, xnnpack, acl, qnn, coreml, dml. One that does not take every node "
+        "fails the row.",
     ),
     click.option(
         "--allow-fallback",
@@ -113,6 +154,7 @@ SETTINGS: tuple[Decorator[Any], ...] = (
     click.option(
         "--max-batch",
         type=click.IntRange(min=1),
+        metavar="N",
         default=LARGEST_BATCH,
         show_default=True,
         help="Where --sweep-batch ends at the latest.",
@@ -124,9 +166,10 @@ MANNER: tuple[Decorator[Any], ...] = (
     click.option(
         "--seconds",
         type=click.FloatRange(min=0, min_open=True, max=3600),
+        metavar="SECONDS",
         default=3.0,
         show_default=True,
-        help="Least time spent on each row, warm-up aside.",
+        help="Least time for each row, warm-up aside; 100 calls at least.",
     ),
     click.option(
         "--interleave/--no-interleave",
@@ -147,9 +190,10 @@ MANNER: tuple[Decorator[Any], ...] = (
         "--energy",
         "energy_seconds",
         type=click.FloatRange(min=0, max=3600),
+        metavar="SECONDS",
         default=10.0,
         show_default=True,
-        help="Seconds spent on each row's energy, where the device has power sensors.",
+        help="For each row's energy, where the device has power sensors; 0 leaves it out.",
     ),
     click.option(
         "--force",
@@ -178,6 +222,17 @@ LIMITS: tuple[Decorator[Any], ...] = (
     ),
 )
 """What a model may take."""
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Most used": ("batch", "threads", "seconds", "out", "host", "as_json", "dry_run"),
+    "What is measured": ("sweep_batch", "max_batch", "cold_runs", "energy_seconds", "input"),
+    "What computes": (
+        *("runtime", "provider", "allow_fallback", "device_input", "spinning", "affinity"),
+    ),
+    "How": ("interleave", "timeout_seconds", "memory_limit_mib", "force", "resume", "strict"),
+    "On another machine, with --host": ("python", "ssh_config"),
+}
+"""How the help of `bench` puts its options; what is not here comes last."""
 
 
 def bench_options(function: F) -> F:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from cake_edge.cli.bench_options import INPUTS
 from cake_edge.cli.console import duration, table
 
 __all__ = ["short_reason", "show_plan", "show_rows"]
@@ -55,7 +57,9 @@ def show_rows(found: Found, shown: str | None) -> None:
         cells.append(tuple(line))
     click.echo(table(header, cells))
     # A file of several rows is told of once.
-    for sentence in dict.fromkeys((*_foot(found), *_failures(rows), *_notes(found))):
+    for sentence in dict.fromkeys(
+        (*_foot(found), *_failures(rows), *_doubts(found), *_notes(found))
+    ):
         click.echo(sentence)
     if shown is not None:
         click.echo(f"Every sample is in {shown}")
@@ -124,8 +128,9 @@ def _foot(found: Found) -> Iterator[str]:
     timed = [row for row in found["models"] if row["latency_ms"] is not None]
     if timed:
         yield f"The clock holds {found['environment']['clock']}."
+        yield _input(found["environment"]["input"])
     if any(not row["latency_ms"]["p99_reliable"] for row in timed):
-        yield "* fewer than ten calls were slower: an example, not a bound"
+        yield "* an example, not a bound"
     if any(row["speedup"] and not row["speedup"]["paired"] for row in timed):
         yield "+ not paired: the models ran one after the other, and the machine may have changed"
     if any(row["speedup"] for row in timed) and len(timed) > 2:
@@ -138,6 +143,37 @@ def _foot(found: Found) -> Iterator[str]:
     rails = {row["energy"]["rail"] for row in found["models"] if row["energy"]}
     if rails:
         yield f"Energy an inference, measured at {', '.join(sorted(rails))}."
+
+
+def _input(name: str) -> str:
+    if name not in INPUTS:
+        return f"The input was images of {name}."
+    return f"The input was {name}: a kernel whose time depends on what it sees may differ."
+
+
+def _words(found: Found, row: Found) -> str:
+    """The setting of a row among others of its file."""
+    setting = _setting(found, row)
+    threads = f", {setting['threads']} threads" if row["threads"] else ""
+    return f"batch {setting['batch']}{threads}"
+
+
+def _doubts(found: Found) -> Iterator[str]:
+    """What keeps medians from being the whole story; what is said of several rows is said once."""
+    rows = found["models"]
+    paths = {row["path"] for row in rows}
+    alone = len({Path(path).name for path in paths}) == len(paths)
+    several = len(rows) > len(paths)
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        name = Path(row["path"]).name if alone else row["path"]
+        if several:
+            name = f"{name} ({_words(found, row)})"
+        for doubt in row["doubts"]:
+            said.setdefault(doubt, []).append(name)
+    for doubt, names in said.items():
+        who = "all rows" if len(names) == len(rows) > 1 else ", ".join(dict.fromkeys(names))
+        yield f"Doubt: {who}: {doubt}."
 
 
 def _failures(rows: Sequence[Found]) -> Iterator[str]:

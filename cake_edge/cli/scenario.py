@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cake_edge.cli.bench_options import INPUTS, find_input, input_option
 from cake_edge.cli.console import emit, progress_sink
+from cake_edge.cli.help_sections import SectionedCommand
 from cake_edge.cli.options import (
     examples,
     json_option,
@@ -19,16 +21,26 @@ from cake_edge.errors import ArtifactError
 
 if TYPE_CHECKING:
     from exporters.artifact import ModelCard
+    from exporters.latency.inputs import Brought
 
 __all__ = ["command"]
 
 SCENARIOS = ("single-stream", "multi-stream", "offline", "server")
-INPUTS = ("random", "zeros", "pixels")
 POSITIVE = click.FloatRange(min=0, min_open=True)
+IMAGES = 64
+"""Images that queries take in turn."""
+SECTIONS = {
+    "Who sends images, and when": ("scenario", "streams", "batch", "qps", "bound_ms", "workers"),
+    "How long": ("seconds", "max_seconds"),
+    "What is measured": ("input", "runtime", "threads"),
+    "Result": ("out", "as_json"),
+}
 
 
 @click.command(
     "scenario",
+    cls=SectionedCommand,
+    sections=SECTIONS,
     epilog=examples(
         "cake-edge scenario student.int8.ort-x86.onnx",
         "cake-edge scenario student.int8.ort-x86.onnx --scenario offline --batch 32",
@@ -42,37 +54,36 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     type=click.Choice(SCENARIOS),
     default="single-stream",
     show_default=True,
-    help="Who sends images, and when.",
+    help="One of MLPerf Inference's; the text above says what each is.",
 )
 @click.option(
-    "--streams", type=click.IntRange(min=1), default=8, show_default=True,
+    "--streams", type=click.IntRange(min=1), metavar="N", default=8, show_default=True,
     help="multi-stream: images a query.",
 )  # fmt: skip
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=1, show_default=True,
+    "--batch", type=click.IntRange(min=1), metavar="N", default=1, show_default=True,
     help="offline: images a call.",
 )  # fmt: skip
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True,
+    "--workers", type=click.IntRange(min=1), metavar="N", default=1, show_default=True,
     help="offline and server: calls of the model at the same time.",
 )  # fmt: skip
 @click.option(
-    "--qps", type=POSITIVE,
+    "--qps", type=POSITIVE, metavar="RATE",
     help="server: queries a second; without it the highest that hold --bound-ms are looked for.",
 )  # fmt: skip
-@click.option("--bound-ms", type=POSITIVE, help="server: what the 99th percentile may be.")
 @click.option(
-    "--seconds", type=POSITIVE, default=10.0, show_default=True,
+    "--bound-ms", type=POSITIVE, metavar="MS", help="server: what the 99th percentile may be."
+)
+@click.option(
+    "--seconds", type=POSITIVE, metavar="SECONDS", default=10.0, show_default=True,
     help="Least duration of a run; a search makes several.",
 )  # fmt: skip
 @click.option(
-    "--max-seconds", type=POSITIVE, default=120.0, show_default=True,
+    "--max-seconds", type=POSITIVE, metavar="SECONDS", default=120.0, show_default=True,
     help="Duration at which a run ends with fewer queries than its percentile needs.",
 )  # fmt: skip
-@click.option(
-    "--input", "kind", type=click.Choice(INPUTS), default="random", show_default=True,
-    help="What the model is shown; pixels are random ones, normalised as its card says.",
-)  # fmt: skip
+@input_option
 @click.option(
     "--runtime", type=click.Choice(["ort", "tensorrt"]), default="ort", show_default=True,
     help="ONNX Runtime on the processor, or TensorRT on the GPU.",
@@ -97,7 +108,7 @@ def command(
     bound_ms: float | None,
     seconds: float,
     max_seconds: float,
-    kind: str,
+    input: str,
     runtime: str,
     out: Path | None,
     threads: int,
@@ -118,13 +129,14 @@ def command(
     from cake_edge.provenance import refuse_existing, write_json
     from exporters.latency.scenario_config import ScenarioConfig
 
+    shown = find_input(input)
     config = ScenarioConfig(
         scenario=scenario, streams=streams, batch=batch, workers=workers, qps=qps,
         bound_ms=bound_ms, min_seconds=seconds, max_seconds=max(max_seconds, seconds), seed=seed,
     )  # fmt: skip
     if out is not None:
         refuse_existing(out)
-    found, samples_ms = _measured(model, config, kind, runtime, threads)
+    found, samples_ms = _measured(model, config, shown, runtime, threads)
     if out is not None:
         write_json(out, {**found, "samples_ms": samples_ms})
     emit(found, as_json, lambda: _show(found))
@@ -133,30 +145,32 @@ def command(
 
 
 def _measured(
-    model: Path, config: Any, kind: str, runtime: str, threads: int
+    model: Path, config: Any, shown: tuple[str, Brought | None], runtime: str, threads: int
 ) -> tuple[dict[str, Any], list[float]]:
     from cake_edge.provenance import sha256_file
     from exporters.latency.environment import latency_environment, load_average
-    from exporters.latency.inputs import input_size, made_images
+    from exporters.latency.inputs import brought_images, input_size, made_images
     from exporters.latency.scenarios import run_scenario
     from exporters.runtimes import open_session
 
-    load, size = load_average(), config.images_per_query
+    (name, brought), load, size = shown, load_average(), config.images_per_query
     with (
         open_session(model, runtime=runtime, threads=threads, fixed_batch=size) as session,
         progress_sink() as progress,
     ):
         card = session.card
         _refuse_foreign(model, card, runtime)
-        images = made_images(
-            kind, input_size(model, session), size,
-            seed=config.seed, spec=None if card is None else card.spec,
-        )  # fmt: skip
+        spec, shape = None if card is None else card.spec, input_size(model, session)
+        images = (
+            made_images(name, shape, size, seed=config.seed, spec=spec)
+            if brought is None
+            else brought_images(brought, shape, size * -(-IMAGES // size), spec=spec)
+        )
         result = run_scenario(session, images, config, progress=progress)
         found = {
             "model": str(model),
             "sha256": sha256_file(model),
-            "input": kind,
+            "input": name,
             **result.to_dict(),
             "runtime": session.describe(),
             "environment": latency_environment(threads=threads, load_before=load),
@@ -188,6 +202,8 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(
             f"{server['qps']:.4g} queries a second, model busy {100 * server['busy']:.0f} %{bound}"
         )
+    about = "" if found["input"] in INPUTS else "images of "
+    click.echo(f"The input was {about}{found['input']}.")
     for why in (*found["why_invalid"], *found["environment"]["warnings"]):
         click.echo(f"Note: {why}.")
     click.echo(f"Note: {found['note']}.")

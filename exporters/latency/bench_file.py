@@ -53,6 +53,7 @@ class _Row(_RowCore, total=False):
     foreign: str | None
     why_not_timed: str | None
     failure: str | None
+    doubts: list[str]
     threads: int | None
     batch: int | None
 
@@ -105,6 +106,8 @@ class BenchRow:
     """Millijoules an inference beyond what the device draws idle."""
     rail: str | None
     """Where the power was measured."""
+    doubts: tuple[str, ...] | None
+    """Sentences on what to doubt of the latency; None where the file is older than them."""
     failure: str | None
     """Why there is no latency."""
 
@@ -208,6 +211,7 @@ def _row(row: Mapping[str, Any], place: str) -> BenchRow:
         energy_uncertainty_mj=energy.get("millijoules_uncertainty"),
         energy_above_idle_mj=energy.get("millijoules_above_idle"),
         rail=row.get("rail", energy.get("rail")),
+        doubts=tuple(row["doubts"]) if "doubts" in row else None,
         failure=None if latency is not None else _why(row),
     )
 

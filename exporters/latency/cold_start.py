@@ -27,12 +27,14 @@ def cold_start(
     seed: int,
     runs: int,
     setting: Setting,
+    images_file: Path | None = None,
 ) -> dict[str, Any]:
     """Starts a process for each run, opens a model there and calls it once.
 
     Args:
         how: what `exporters.runtimes.open_session` is given, batch aside.
         batch: images of the call.
+        images_file: what it sees, float32 [batch, C, H, W] as bytes; None lets it make its own.
 
     Returns:
         `runs`, `file_cache`, and in seconds `start` (the process, Python, this package and the
@@ -42,7 +44,10 @@ def cold_start(
     Raises:
         WorkerFailed: a run did not end with an answer.
     """
-    found = [_once(path, {**how, "fixed_batch": batch}, batch, seed, setting) for _ in range(runs)]
+    shown: dict[str, Any] = {"batch": batch, "seed": seed}
+    if images_file is not None:
+        shown["images_file"] = str(images_file)
+    found = [_once(path, {**how, "fixed_batch": batch}, shown, setting) for _ in range(runs)]
     steps = {name: [run[name] for run in found] for name in ("start", "load", "first")}
     steps["total"] = [sum(run.values()) for run in found]
     return {
@@ -53,7 +58,7 @@ def cold_start(
 
 
 def _once(
-    path: Path, how: Mapping[str, Any], batch: int, seed: int, setting: Setting
+    path: Path, how: Mapping[str, Any], shown: Mapping[str, Any], setting: Setting
 ) -> dict[str, float]:
     doing = "in a cold start"
     begun = time.perf_counter()
@@ -63,7 +68,7 @@ def _once(
         )
         started = time.perf_counter() - begun
         load = worker.ask("open", doing, path=str(path), **how)["seconds"]
-        first = worker.ask("first", doing, batch=batch, seed=seed)["seconds"]
+        first = worker.ask("first", doing, **shown)["seconds"]
     return {"start": started, "load": load, "first": first}
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from cake_edge.errors import UsageMistake
 from cake_edge.progress import Progress, silent
 from exporters.latency import statistics
+from exporters.latency.early_stopping import percentile_bound
 from exporters.latency.lane import Images, Inference, Lane, no_garbage_collection
 from exporters.latency.statistics import Interval, Samples, Stability, Summary
 
@@ -128,7 +129,9 @@ class LatencyResult:
             "max": s.maximum,
             "n_samples": s.count,
             "p99_reliable": s.p99_reliable,
+            "p99_bound": percentile_bound(self.samples_ms, 0.99),
             "unstable": self.stability.unstable,
+            "settled": self.stability.settled,
             "spread": self.stability.spread,
             "first": self.first_ms,
             "warmup_mean": self.warmup_mean_ms,

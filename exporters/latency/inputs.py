@@ -6,7 +6,7 @@ small that they are denormal, and kernels that skip zeros. So there is a choice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,18 @@ from cake_edge.spec import ImageSpec
 from exporters.latency.lane import Images
 from exporters.runtimes.base import Session
 
-__all__ = ["INPUTS", "given_images", "input_size", "made_images", "repeated"]
+__all__ = [
+    "INPUTS",
+    "Brought",
+    "brought_images",
+    "given_images",
+    "input_size",
+    "made_images",
+    "repeated",
+]
+
+Brought = Callable[[int, ImageSpec | None], npt.NDArray[Any]]
+"""Gives at most so many images for a model of that spec, as `given_images` takes them."""
 
 INPUTS: dict[str, str] = {
     "random": "standard normal values",
@@ -128,6 +139,17 @@ def given_images(
     if spec.colour == "bgr":
         array = array[:, ::-1]
     return np.ascontiguousarray(spec.normalise(array.astype(np.float32) / np.float32(255)))
+
+
+def brought_images(
+    brought: Brought, input_size: Sequence[int], count: int, *, spec: ImageSpec | None = None
+) -> Images:
+    """Returns images that somebody brought, [count, *input_size], some of them again if too few.
+
+    Raises:
+        As `given_images`, and what `brought` raises.
+    """
+    return repeated(given_images(brought(count, spec), input_size, spec=spec), count)
 
 
 def repeated(images: Images, count: int) -> Images:

@@ -86,6 +86,8 @@ def _settings(file: BenchFile) -> Iterator[tuple[str, Any]]:
     for name, key in MACHINE:
         if environment.get(key) is not None:
             yield name, environment[key]
+    # What knows of no input is older than the choice, and was shown random values.
+    yield "input", environment.get("input") or "random"
     runtime = environment.get("runtime") or {}
     yield "runtime", " ".join(str(runtime.get(k, "")) for k in ("runtime", "version")).strip()
     yield "providers", runtime.get("providers")

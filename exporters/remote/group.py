@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from cake_edge.progress import Progress
 from exporters.devices import Rails
 from exporters.latency.cold_start import cold_start
+from exporters.latency.inputs import Brought
 from exporters.latency.isolation.apart import Apart, open_apart, time_in_turns
 from exporters.latency.isolation.worker import WorkerFailed
 from exporters.latency.power import Energy, energy, sample_power
+from exporters.latency.statistics import doubts
 from exporters.remote.options import BenchOptions
 from exporters.runtimes import parse_provider, why_not_here
 
@@ -29,11 +33,13 @@ def measure_group(
     batch: int,
     rails: Rails,
     progress: Progress,
+    brought: Brought | None = None,
 ) -> list[Row]:
     """Measures models that are open at the same time and take turns.
 
     Args:
         models: file and SHA-256 of each.
+        brought: where the images come from, unless each model makes its own.
 
     Returns:
         A row for each in the order given: of what failed with `failure` and `failure_kind`, of
@@ -42,26 +48,35 @@ def measure_group(
     config = options.latency(batch)
     paths = [path for path, _ in models]
     rows = []
-    with open_apart(
-        paths, options.how(threads), config, options.setting(), progress
-    ) as opened:  # fmt: skip
-        foreign = [_foreign(model, options) for model in opened]
-        timed = [
-            model
-            for model, why in zip(opened, foreign, strict=True)
-            if model.open and (why is None or options.force)
-        ]
-        time_in_turns(timed, config, progress)
-        power = _energies(timed, batch, rails, options, progress)
-        for (path, digest), model, why in zip(models, opened, foreign, strict=True):
-            row = _row(path, digest, model, why, threads, batch)
-            row["energy"] = power[model].to_dict() if model in power and row["latency_ms"] else None
-            rows.append(row)
-    for number, (path, row) in enumerate(zip(paths, rows, strict=True)):
-        row["cold_start"] = _cold_start(path, row, options, threads, batch)
-        if options.cold_runs:
-            progress("cold start", number + 1, len(rows), path.name)
+    with ExitStack() as stack:
+        with open_apart(paths, options.how(threads), config, options.setting(), progress) as opened:
+            foreign = [_foreign(model, options) for model in opened]
+            timed = [
+                model
+                for model, why in zip(opened, foreign, strict=True)
+                if model.open and (why is None or options.force)
+            ]
+            if brought is not None:
+                _show(timed, brought, stack)
+            time_in_turns(timed, config, progress)
+            power = _energies(timed, batch, rails, options, progress)
+            for (path, digest), model, why in zip(models, opened, foreign, strict=True):
+                row = _row(path, digest, model, why, threads, batch)
+                used = model in power and row["latency_ms"]
+                row["energy"] = power[model].to_dict() if used else None
+                rows.append(row)
+        for number, (model, row) in enumerate(zip(opened, rows, strict=True)):
+            row["cold_start"] = _cold_start(model, row, options, threads, batch)
+            if options.cold_runs:
+                progress("cold start", number + 1, len(rows), model.path.name)
     return rows
+
+
+def _show(models: Sequence[Apart], brought: Brought, stack: ExitStack) -> None:
+    """Gives each model images in a file of its own, which goes with `stack`."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cake-edge-")))
+    for number, model in enumerate(models):
+        model.show(brought, folder / str(number))
 
 
 def _foreign(model: Apart, options: BenchOptions) -> str | None:
@@ -94,6 +109,7 @@ def _row(
         "batch": batch,
         "latency_ms": None if result is None else result.to_dict(),
         "samples_ms": None if result is None else result.samples_ms.tolist(),
+        "doubts": [] if result is None else list(doubts(result.summary, result.stability)),
         "memory_mib": memory,
         "foreign": foreign,
         "failure": None if failure is None else str(failure),
@@ -106,14 +122,14 @@ def _kind(failure: WorkerFailed) -> str:
 
 
 def _cold_start(
-    path: Path, row: Row, options: BenchOptions, threads: int, batch: int
+    model: Apart, row: Row, options: BenchOptions, threads: int, batch: int
 ) -> dict[str, Any] | None:
     if row["latency_ms"] is None or not options.cold_runs:
         return None
     try:
         return cold_start(
-            path, options.how(threads), batch=batch, seed=options.seed, runs=options.cold_runs,
-            setting=options.setting(),
+            model.path, options.how(threads), batch=batch, seed=options.seed,
+            runs=options.cold_runs, setting=options.setting(), images_file=model.images_file,
         )  # fmt: skip
     except WorkerFailed as failed:
         return {"failure": str(failed)}

@@ -12,10 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from cake_edge import errors, provenance
-from cake_edge.errors import ArtifactError, DeviceUnavailable, RuntimeUnavailable, UsageMistake
+from cake_edge.errors import (
+    ArtifactError,
+    DatasetError,
+    DeviceUnavailable,
+    RuntimeUnavailable,
+    UsageMistake,
+)
 from cake_edge.progress import Progress, silent
 from exporters.devices import Rails, advice, changes, describe_device, find_rails
 from exporters.latency.environment import latency_environment, load_average
+from exporters.latency.inputs import INPUTS, Brought
 from exporters.latency.speedups import best_rows, speedups
 from exporters.latency.sweep import BatchSweep
 from exporters.remote.group import measure_group
@@ -26,7 +33,7 @@ __all__ = ["Rows", "bench_rows", "measure_here"]
 
 Row = dict[str, Any]
 OF_ALL_MODELS = tuple(
-    kind.__name__ for kind in (UsageMistake, RuntimeUnavailable, DeviceUnavailable)
+    kind.__name__ for kind in (UsageMistake, DatasetError, RuntimeUnavailable, DeviceUnavailable)
 )
 """Errors of the request or the machine: where no model could be opened, they are the answer."""
 
@@ -48,21 +55,25 @@ def measure_here(
     options: BenchOptions,
     progress: Progress = silent,
     journal: Journal | None = None,
+    brought: Brought | None = None,
 ) -> dict[str, Any]:
     """Measures models, and describes the machine before and after.
 
     Args:
         journal: where finished rows are kept, and found.
+        brought: where images come from that `options.input` names; None for those that need no
+            file.
 
     Returns:
         `schema_version`, `models` and `best` as `bench_rows` gives them, `device` with `before` and
-        `after`, `advice` (sentences), `environment` with `runtime` and `clock`, and `options`.
+        `after`, `advice` (sentences), `environment` with `runtime`, `clock` and `input`, and
+        `options`.
 
     Raises:
         As `bench_rows`.
     """
     before, load = describe_device(), load_average()
-    found = bench_rows(models, options, find_rails(), progress, journal)
+    found = bench_rows(models, options, find_rails(), progress, journal, brought)
     after = describe_device()
     environment = latency_environment(threads=max(options.threads), load_before=load)
     return {
@@ -75,6 +86,7 @@ def measure_here(
             **environment,
             "threads": options.threads[0] if len(options.threads) == 1 else None,
             "runtime": found.runtime,
+            "input": options.input,
         },
         "options": options.to_dict(),
     }
@@ -86,24 +98,31 @@ def bench_rows(
     rails: Rails,
     progress: Progress = silent,
     journal: Journal | None = None,
+    brought: Brought | None = None,
 ) -> Rows:
     """Times models in turns, then measures the energy of each by itself.
 
     Returns:
         A row for each model, number of threads and batch, with the keys of a report's model,
         `samples_ms`, `threads`, `batch`, `runtime`, `memory_mib`, `energy` (None where there are no
-        rails), `cold_start`, `foreign`, `failure` (a sentence, or None), `failure_kind`, and
-        `sweep_end` where a sweep of batches ended with it.
+        rails), `cold_start`, `foreign`, `doubts` (sentences on the latency), `failure` (a sentence,
+        or None), `failure_kind`, and `sweep_end` where a sweep of batches ended with it.
 
     Raises:
         ArtifactError: a file is missing, or all are for other machines.
         UsageMistake, RuntimeUnavailable, DeviceUnavailable: no model at all can be opened so.
+        DatasetError: no model at all can be shown the images that were brought.
     """
+    if brought is None and options.input not in INPUTS:
+        raise UsageMistake(
+            f"the input is {options.input!r}, whose images are not here; without them it may be "
+            f"{', '.join(INPUTS)}"
+        )
     for path in models:
         if not path.is_file():
             raise ArtifactError(f"{path} does not exist or is not a file; name a model file")
     hashed = [(path, provenance.sha256_file(path)) for path in models]
-    bench = _Bench(hashed, options, rails, progress, journal)
+    bench = _Bench(hashed, options, rails, progress, journal, brought)
     found: list[tuple[int, Row]] = []
     for threads in options.threads:
         found += bench.all_batches(threads, first=not found)
@@ -135,12 +154,14 @@ class _Bench:
         rails: Rails,
         progress: Progress,
         journal: Journal | None,
+        brought: Brought | None,
     ) -> None:
         self._models = models
         self._options = options
         self._rails = rails
         self._progress = progress
         self._journal = journal
+        self._brought = brought
 
     def all_batches(self, threads: int, *, first: bool) -> list[tuple[int, Row]]:
         """Rows of one number of threads, each with the number of its model."""
@@ -172,7 +193,7 @@ class _Bench:
                 return [row for row in kept if row is not None]
         rows = measure_group(
             [self._models[number] for number in numbers],
-            self._options, threads, batch, self._rails, self._progress,
+            self._options, threads, batch, self._rails, self._progress, self._brought,
         )  # fmt: skip
         if self._journal is not None:
             self._journal.add(numbers, rows)

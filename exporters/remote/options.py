@@ -40,6 +40,9 @@ class BenchOptions:
     """Lets another compute what the provider does not take; without it that fails the row."""
     device_input: bool = False
     """Keeps the images in the memory of the GPU, so that the clock holds no copy."""
+    input: str = "random"
+    """What the models are shown: a name in `exporters.latency.inputs.INPUTS`, or what images are
+    called that somebody brought."""
     spinning: bool = False
     """Lets ONNX Runtime's waiting threads burn their core."""
     affinity: str | None = None
@@ -131,7 +134,7 @@ class BenchOptions:
                 "providers, spinning and affinity are ONNX Runtime's, and the runtime is "
                 f"{self.runtime}; leave them out, or take the runtime ort"
             )
-        return {**how, "device_input": self.device_input}
+        return {**how, "device_input": self.device_input, "input_kind": self.input}
 
     def latency(self, batch: int) -> LatencyConfig:
         """How one row is timed."""

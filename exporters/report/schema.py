@@ -76,7 +76,11 @@ class Latency(_LatencyCore, total=False):
     max: float
     n_samples: int
     p99_reliable: bool
+    p99_bound: float | None
+    """What the true p99 does not exceed, with 99 % confidence; null after too few calls."""
     unstable: bool
+    settled: bool
+    """The median held still at the end, whatever came before."""
     spread: float | None
     first: float
     warmup_mean: float

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from cake_edge.errors import CakeEdgeError
 from cake_edge.progress import Progress, silent
 from exporters.artifact import ModelCard
 from exporters.latency.harness import LatencyConfig, LatencyResult
+from exporters.latency.inputs import Brought, brought_images
 from exporters.latency.isolation.worker import Setting, Worker, WorkerFailed
 
 __all__ = ["Apart", "Opening", "open_apart", "time_in_turns"]
@@ -48,6 +50,8 @@ class Apart:
         """Why it was given up, or None while it is well."""
         self.opening: Opening | None = None
         """What is known of it, once it was opened."""
+        self.images_file: Path | None = None
+        """Where the images are that `show` gave it; None where it makes its own."""
         self._how = {**how, "fixed_batch": config.batch}
         self._config = config
         self._worker: Worker | None = None
@@ -77,6 +81,28 @@ class Apart:
             before_mib=started["resident_mib"],
             after_mib=opened["resident_mib"],
         )
+
+    def show(self, brought: Brought, file: Path) -> None:
+        """Lets it see images that somebody brought, which go to its process in `file`.
+
+        They are float32 [batch, C, H, W], bytes and nothing else. Images that do not fit this model
+        are its failure, as a file that the runtime does not take.
+        """
+        found = self._ask("size", "when its images were made")
+        if found is None or self.opening is None:
+            return
+        card = self.opening.card
+        try:
+            images = brought_images(
+                brought, found["input_size"], self._config.batch,
+                spec=None if card is None else card.spec,
+            )  # fmt: skip
+        except CakeEdgeError as error:
+            self.failure = WorkerFailed(str(error), error)
+            self.close()
+            return
+        file.write_bytes(images.tobytes())
+        self.images_file = file
 
     def warm_up(self) -> None:
         """Makes its images and calls it as often and as long as the configuration says."""
@@ -139,7 +165,8 @@ class Apart:
             self._worker.close()
 
     def _input(self) -> dict[str, Any]:
-        return {"batch": self._config.batch, "seed": self._config.seed}
+        given = {} if self.images_file is None else {"images_file": str(self.images_file)}
+        return {"batch": self._config.batch, "seed": self._config.seed, **given}
 
     def _ask(self, command: str, doing: str, work_seconds: float = 0.0, **values: Any) -> Any:
         """Asks, or notes why there is no answer and returns None."""

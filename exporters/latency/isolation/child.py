@@ -21,10 +21,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 from cake_edge.errors import ArtifactError, CakeEdgeError
-from exporters.latency.harness import Inference, LatencyConfig, random_images
+from exporters.latency.inputs import input_size, made_images
 from exporters.latency.isolation.endings import of_error, out_of_memory
-from exporters.latency.lane import Images, Lane, no_garbage_collection
+from exporters.latency.lane import Images, Inference, Lane, no_garbage_collection
 from exporters.latency.resident import forget_peak, peak_mib, resident_mib
 from exporters.runtimes import OrtTuning, Session, open_session, parse_provider
 
@@ -58,6 +60,7 @@ class Child:
         self._session: Session | None = None
         self._lane: Lane | None = None
         self._device_input = False
+        self._input_kind = "random"
         self._peak_is_ours = False
 
     def answer(self, request: Reply) -> Reply:
@@ -65,6 +68,7 @@ class Child:
         commands: dict[str, Callable[..., Reply]] = {
             "start": self._start,
             "open": self._open,
+            "size": self._size,
             "first": self._first,
             "warm": self._warm,
             "turn": self._turn,
@@ -98,9 +102,11 @@ class Child:
                 importlib.import_module(PACKAGES[runtime])
         return {"resident_mib": resident_mib()}
 
-    def _open(self, path: str, device_input: bool = False, **how: Any) -> Reply:
+    def _open(
+        self, path: str, device_input: bool = False, input_kind: str = "random", **how: Any
+    ) -> Reply:
         """Opens the model; what else is given goes to `open_session`, made of JSON."""
-        self._path, self._device_input = Path(path), device_input
+        self._path, self._device_input, self._input_kind = Path(path), device_input, input_kind
         settings = _settings(**how)
         start = time.perf_counter()
         session = open_session(self._path, **settings)
@@ -115,15 +121,19 @@ class Child:
             "resident_mib": resident,
         }
 
-    def _first(self, batch: int, seed: int) -> Reply:
+    def _size(self) -> Reply:
+        """(C, H, W) of an image."""
+        return {"input_size": list(input_size(self._path, self._opened()))}
+
+    def _first(self, **shown: Any) -> Reply:
         """Seconds of the very first call, its images made before."""
-        session, images = self._ready(batch, seed)
+        session, images = self._ready(**shown)
         start = time.perf_counter()
         session.infer(images)
         return {"seconds": time.perf_counter() - start}
 
-    def _warm(self, batch: int, seed: int, count: int, seconds: float) -> Reply:
-        self._lane = Lane(*self._ready(batch, seed))
+    def _warm(self, count: int, seconds: float, **shown: Any) -> Reply:
+        self._lane = Lane(*self._ready(**shown))
         self._stack.enter_context(no_garbage_collection())
         self._lane.warm_up(count=count, seconds=seconds)
         return {"warmup_ns": self._lane.warmup_ns}
@@ -134,9 +144,9 @@ class Child:
         self._lane.turn(burst, settle_seconds)
         return {"ns": self._lane.turns_ns.pop(), "wall_ns": self._lane.wall_ns - before}
 
-    def _work(self, batch: int, seed: int, seconds: float) -> Reply:
+    def _work(self, seconds: float, **shown: Any) -> Reply:
         """Calls for that long; when the first and last ended on the monotonic clock, how many."""
-        session, images = self._ready(batch, seed)
+        session, images = self._ready(**shown)
         session.infer(images)
         start = last = time.monotonic()
         calls = 0
@@ -154,11 +164,18 @@ class Child:
         assert self._session is not None
         return self._session
 
-    def _ready(self, batch: int, seed: int) -> tuple[Inference, Images]:
-        """What is timed, and with which images."""
+    def _ready(
+        self, batch: int, seed: int, images_file: str | None = None
+    ) -> tuple[Inference, Images]:
+        """What is timed, and with which images: made here, or float32 values in a file."""
         session = self._opened()
-        size = _input_size(self._path, session)
-        images = random_images(size, LatencyConfig(batch=batch, seed=seed))
+        size = input_size(self._path, session)
+        if images_file is not None:
+            values = np.frombuffer(Path(images_file).read_bytes(), np.float32)
+            images = values.reshape(batch, *size)
+        else:
+            spec = None if session.card is None else session.card.spec
+            images = made_images(self._input_kind, size, batch, seed=seed, spec=spec)
         if not self._device_input:
             return session, images
         put = getattr(session, "on_device", None)
@@ -184,19 +201,6 @@ def _settings(
         "provider_options": choice.options,
         "tuning": OrtTuning(spinning=spinning, affinity=affinity),
     }
-
-
-def _input_size(path: Path, session: Session) -> tuple[int, ...]:
-    """(C, H, W), as the file's card or else its graph tells it."""
-    if session.card is not None:
-        return session.card.spec.input_size
-    shape = tuple(getattr(session, "input_shape", ()))[1:]
-    if len(shape) != 3 or not all(isinstance(size, int) for size in shape):
-        raise ArtifactError(
-            f"{path} does not fix the size of its input (channels, height, width are {shape}): "
-            "export it with a fixed image size"
-        )
-    return shape
 
 
 def _failed(error: Exception, said: str) -> Reply:

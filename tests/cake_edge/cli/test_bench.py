@@ -289,3 +289,38 @@ def test_options_that_make_no_sense_together_are_wrong_usage(
     found = run("bench", student, *words)
     assert found.exit_code == 2
     assert said in found.stderr
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Pixels of another size than the model's."""
+    path = tmp_path / "photos.npz"
+    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (3, 12, 16, 3), dtype=np.uint8))
+    return path
+
+
+def test_images_of_ones_own_are_timed_and_named(
+    run: Run, run_json: RunJson, student: Path, photos: Path
+) -> None:
+    found = run_json("bench", student, "--input", photos, "--batch", 4, *QUICK)
+    assert found["environment"]["input"].startswith("photos.npz (sha256 ")
+    assert found["models"][0]["latency_ms"]["p50"] > 0
+    shown = run("bench", student, "--input", photos, *QUICK)
+    assert f"The input was images of {found['environment']['input']}." in shown.stdout
+
+
+def test_images_of_ones_own_stay_here(run: Run, student: Path, photos: Path) -> None:
+    found = run("bench", student, "--input", photos, "--host", "user@board")
+    assert found.exit_code == 2
+    assert "stays here and --host measures there" in found.stderr
+
+
+def test_other_images_are_not_taken_for_the_same(
+    run: Run, run_json: RunJson, student: Path, photos: Path, tmp_path: Path
+) -> None:
+    base, new = tmp_path / "base.json", tmp_path / "new.json"
+    run_json("bench", student, "--input", photos, "--out", base, *QUICK)
+    run_json("bench", student, "--out", new, *QUICK)
+    found = run("compare", base, new)
+    assert found.exit_code == 2
+    assert "input: photos.npz" in found.stderr

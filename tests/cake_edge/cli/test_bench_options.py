@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cake_edge.cli.bench_options import bench_options
+from cake_edge.cli import bench_options as options_of_bench
+from cake_edge.cli.bench_options import bench_options, find_input
 from cake_edge.errors import UsageMistake
+from exporters.latency.inputs import INPUTS
 from exporters.remote import BenchOptions
 
 
@@ -41,6 +45,7 @@ def test_without_words_they_are_the_defaults() -> None:
         (("--provider", "cuda,device_id=1"), {"provider": "cuda,device_id=1"}),
         (("--allow-fallback",), {"allow_fallback": True}),
         (("--device-input",), {"device_input": True}),
+        (("--input", "zeros"), {"input": "zeros"}),
         (("--spinning", "--affinity", "2"), {"spinning": True, "affinity": "2"}),
         (("--threads", "1,4"), {"threads": (1, 4)}),
         (("--batch", "8"), {"batch": (8,)}),
@@ -68,3 +73,18 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 def test_a_provider_is_read_before_anything_is_started() -> None:
     with pytest.raises(UsageMistake, match=r"no provider .cudda.*cuda"):
         chosen("--provider", "cudda")
+
+
+def test_the_words_of_the_input_are_those_of_the_measurement() -> None:
+    assert tuple(INPUTS) == options_of_bench.INPUTS
+    assert find_input("zeros") == ("zeros", None)
+
+
+def test_any_other_input_is_a_file_or_a_mistake(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 3, 4, 5), np.float32))
+    name, brought = find_input(str(tmp_path / "x.npz"))
+    assert name.startswith("x.npz (sha256 ")
+    assert brought is not None
+    assert brought(1, None).shape == (1, 3, 4, 5)
+    with pytest.raises(UsageMistake, match=r"no input .zeroes., did you mean zeros|zeroes"):
+        find_input("zeroes")

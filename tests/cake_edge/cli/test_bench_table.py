@@ -17,12 +17,12 @@ def row(path: str = "a.onnx", **more: Any) -> dict[str, Any]:
     return {
         "path": path, "bytes": 2048, "threads": None, "batch": 1, "latency_ms": latency,
         "speedup": None, "energy": None, "memory_mib": None, "cold_start": None, "foreign": None,
-        "failure": None, **more,
+        "failure": None, "doubts": [], **more,
     }  # fmt: skip
 
 
 def shown(capsys: pytest.CaptureFixture[str], *rows: dict[str, Any]) -> list[str]:
-    environment = {"threads": 1, "clock": "one call", "warnings": []}
+    environment = {"threads": 1, "clock": "one call", "input": "random", "warnings": []}
     found = {"models": list(rows), "best": [], "environment": environment, "advice": ["it is hot"]}
     show_rows(found, "out.json")
     return capsys.readouterr().out.splitlines()
@@ -85,3 +85,23 @@ def test_a_plan_says_how_long_it_takes(capsys: pytest.CaptureFixture[str]) -> No
     show_plan({"rows": rows, "sweep": False, "estimated_seconds": 200.0})
     said = capsys.readouterr().out
     assert "1 row, about 3 min 20 s" in said
+
+
+def test_doubts_name_their_rows_and_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    both, one = "p99 rests on too few", "the median moved"
+    first, second = row("x/a.onnx", doubts=[both, one]), row("x/b.onnx", doubts=[both])
+    lines = shown(capsys, first, second)
+    assert [line for line in lines if line.startswith("Doubt: ")] == [
+        f"Doubt: all rows: {both}.",
+        f"Doubt: a.onnx: {one}.",
+    ]
+    batches = [row("x/a.onnx", batch=batch, doubts=[both][: batch % 2]) for batch in (1, 2, 3)]
+    lines = shown(capsys, *batches, row("y/a.onnx"))
+    assert f"Doubt: x/a.onnx (batch 1), x/a.onnx (batch 3): {both}." in lines
+
+
+def test_the_input_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert any(line.startswith("The input was random: ") for line in shown(capsys, row()))
+    environment = {"threads": 1, "clock": "one call", "input": "photos (sha256 12)", "warnings": []}
+    show_rows({"models": [row()], "best": [], "environment": environment, "advice": []}, shown=None)
+    assert "The input was images of photos (sha256 12)." in capsys.readouterr().out

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from cake_edge.cli import scenario
-from exporters.latency.inputs import INPUTS
 from exporters.latency.scenario_config import SCENARIOS
 
 
@@ -30,7 +30,6 @@ def model(tmp_path):
 
 def test_the_words_of_the_options_are_those_of_the_measurement():
     assert tuple(SCENARIOS) == scenario.SCENARIOS
-    assert tuple(INPUTS) == scenario.INPUTS
 
 
 @pytest.mark.parametrize(
@@ -80,3 +79,19 @@ def test_a_server_without_a_rate_or_a_bound_is_wrong_usage(run, model):
     result = run("scenario", model, "--scenario", "server")
     assert result.exit_code == 2
     assert "bound_ms" in result.stderr
+
+
+def test_images_of_ones_own_are_what_it_sees(run, run_json, model, tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.ones((3, 3, 2, 2), np.float32))
+    words = ("scenario", model, "--input", path, "--scenario", "multi-stream", "--streams", 5)
+    found = run_json(*words, "--seconds", "0.05", "--max-seconds", 5)
+    assert found["input"].startswith("mine.npz (sha256 ")
+    assert found["images_per_query"] == 5
+    shown = run("scenario", model, "--input", "zeros", "--seconds", "0.05")
+    assert "The input was zeros." in shown.stdout
+    other = tmp_path / "other.npz"
+    np.savez(other, images=np.ones((3, 3, 2, 3), np.float32))
+    refused = run("scenario", model, "--input", other, "--seconds", "0.05")
+    assert refused.exit_code == 1
+    assert "the model takes [3, 2, 2]" in refused.stderr

@@ -77,6 +77,8 @@ def broken(**change: Any) -> dict[str, Any]:
         (broken(path=None), r"models\[0\].path is None"),
         (broken(samples_ms=[[1.0], [1.0, 2.0]]), "rounds of one length"),
         (broken(samples_ms=[[1.0], ["x"]]), "rounds of one length"),
+        (broken(doubts="x"), r"models\[0\].doubts is 'x'; it must be a list"),
+        (broken(doubts=[1]), r"models\[0\].doubts\[0\] is 1; it must be text"),
         (broken(samples_ms=[]), "rounds of one length"),
         (broken(samples_ms=[[-1.0]]), "rounds of one length"),
         (broken(samples_ms=[[7.0]]), r"p50 is 1.*, but its samples have 7"),
@@ -117,3 +119,14 @@ def test_accuracy_is_taken_from_rows_about_the_same_bytes(tmp_path: Path) -> Non
     assert [(r.top1, r.agreement) for r in found] == [
         (91.0, 97.0), (None, 88.0), (50.0, None), (None, None),
     ]  # fmt: skip
+
+
+def test_doubts_are_read_and_a_file_older_than_them_too(tmp_path: Path) -> None:
+    rows = bench_row(calls(1.0), doubts=["it shook"]), bench_row(calls(1.0), doubts=[])
+    path = save(tmp_path / "x.json", bench_result(*rows, bench_row(calls(1.0))))
+    assert [row.doubts for row in read_bench_file(path).rows] == [("it shook",), (), None]
+
+
+def test_a_failed_row_keeps_its_batch(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.json", bench_result(bench_row(None, failure="it hung", batch=4)))
+    assert read_bench_file(path).rows[0].batch == 4

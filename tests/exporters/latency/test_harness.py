@@ -154,6 +154,8 @@ def test_result_as_json_has_what_a_report_needs() -> None:
     assert row["p50"] <= row["p90"] <= row["p95"] <= row["p99"] <= row["max"]
     assert row["n_samples"] == 20
     assert row["p99_reliable"] is False
+    assert row["p99_bound"] is None
+    assert row["settled"] in (True, False)
     assert row["batch"] == 1
 
 
@@ -194,3 +196,11 @@ def test_input_that_does_not_fit_is_refused(
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageMistake, match=next(iter(wrong))):
         LatencyConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_enough_calls_bound_the_true_p99() -> None:
+    found = LatencyResult(
+        samples_ms=np.arange(1.0, 1001.0).reshape(-1, 5), batch=1, first_ms=1.0,
+        warmup_mean_ms=1.0, throughput=1.0,
+    ).to_dict()  # fmt: skip
+    assert found["p99"] < found["p99_bound"] <= found["max"]

@@ -10,6 +10,7 @@ from cake_edge.errors import ArtifactError, DatasetError, UsageMistake
 from cake_edge.spec import ImageSpec
 from exporters.latency.inputs import (
     INPUTS,
+    brought_images,
     given_images,
     input_size,
     made_images,
@@ -118,3 +119,18 @@ def test_the_size_is_the_card_s_or_else_the_graph_s():
     open_ended = SimpleNamespace(card=None, input_shape=("n", 3, "height", "width"))
     with pytest.raises(ArtifactError, match=r"model\.onnx does not fix the size"):
         input_size(path, open_ended)
+
+
+def test_brought_images_are_asked_for_by_spec_and_fill_the_batch():
+    asked = []
+
+    def brought(count, spec):
+        asked.append((count, spec))
+        return (
+            np.full((2, 4, 5, 3), 255, np.uint8) * np.array([0, 1], np.uint8)[:, None, None, None]
+        )
+
+    found = brought_images(brought, SPEC.input_size, 5, spec=SPEC)
+    assert asked == [(5, SPEC)]
+    assert found.shape == (5, 3, 4, 5)
+    assert [bool(image[0, 0, 0] > 0) for image in found] == [False, True, False, True, False]

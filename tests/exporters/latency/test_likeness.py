@@ -28,6 +28,7 @@ RUNTIME = environment()["runtime"]
     ("more", "said"),
     [
         ({"processor": "Other"}, "processor: Example CPU and Other"),
+        ({"input": "zeros"}, "input: random and zeros"),
         ({"cores": 8}, "cores: 4 and 8"),
         ({"threads": 2}, "threads: 1 and 2"),
         ({"governor": None}, "frequency governor: performance and not stated"),

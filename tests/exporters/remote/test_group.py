@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 
+import numpy as np
 from reference.boards import BOARDS, plant
 from reference.deadly_models import healthy, hog
 
@@ -53,3 +55,30 @@ def test_input_on_a_device_wants_a_provider_that_has_memory(tmp_path):
     (row,) = measure_group(given, chosen, 1, 1, find_rails(tmp_path), silent)
     assert row["latency_ms"] is None
     assert "provider cpu has no memory of its own" in row["failure"]
+
+
+def test_brought_images_are_gone_when_it_is_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = healthy(tmp_path / "a.onnx")
+    chosen = replace(SHORT, energy_seconds=0, cold_runs=1, input="photos")
+    lying = []
+
+    def brought(count, spec):
+        lying.extend(tmp_path.glob("cake-edge-*"))
+        return np.zeros((count, 3, 8, 8), np.float32)
+
+    given = [(path, sha256_file(path))]
+    rails = find_rails(tmp_path)
+    (row,) = measure_group(given, chosen, 1, 2, rails, silent, brought)
+    assert (row["failure"], row["cold_start"]["runs"]) == (None, 1)
+    assert len(lying) == 1
+    assert list(tmp_path.glob("cake-edge-*")) == []
+
+
+def test_doubts_of_a_row_are_sentences(tmp_path):
+    path = healthy(tmp_path / "a.onnx")
+    chosen = replace(SHORT, energy_seconds=0, seconds=0.001)
+    given = [(path, sha256_file(path)), (hog(tmp_path / "b.onnx"), "0" * 64)]
+    timed, lost = measure_group(given, chosen, 1, 1, find_rails(tmp_path), silent)
+    assert any("p99 rests on fewer than ten of" in doubt for doubt in timed["doubts"])
+    assert lost["doubts"] == []

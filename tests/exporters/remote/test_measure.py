@@ -11,7 +11,7 @@ import pytest
 from reference.boards import BOARDS, plant
 from reference.deadly_models import healthy, hog
 
-from cake_edge.errors import ArtifactError, UsageMistake
+from cake_edge.errors import ArtifactError, DatasetError, UsageMistake
 from cake_edge.provenance import sha256_file, write_json
 from exporters.artifact import attach_card
 from exporters.devices import find_rails
@@ -194,3 +194,26 @@ def test_finished_groups_are_taken_up_and_the_others_measured(float_file, no_rai
     assert same == [True, False, True, False]
     # Rows that took turns are of one run: a pair of two runs would be none.
     assert after[3]["speedup"]["paired"] is True
+
+
+def test_images_that_fit_no_model_are_the_answer_and_that_fit_one_cost_the_others_rows(
+    float_file, no_rails, tmp_path
+):
+    def brought(count, spec):
+        return np.zeros((count, 3, 8, 8), np.float32)
+
+    options = replace(SHORT, input="mine.npz")
+    with pytest.raises(DatasetError, match="the model takes"):
+        bench_rows([float_file], options, no_rails, brought=brought)
+    lost, well = bench_rows(
+        [float_file, healthy(tmp_path / "a.onnx")], options, no_rails, brought=brought
+    ).rows
+    assert (lost["failure_kind"], lost["latency_ms"]) == ("DatasetError", None)
+    assert well["latency_ms"]["p50"] > 0
+
+
+def test_the_input_is_stated_and_must_be_there(float_file, no_rails):
+    found = measure_here([float_file], replace(SHORT, input="zeros"))
+    assert found["environment"]["input"] == found["options"]["input"] == "zeros"
+    with pytest.raises(UsageMistake, match=r"'mine\.npz'.*not here.*random, zeros, pixels"):
+        bench_rows([float_file], replace(SHORT, input="mine.npz"), no_rails)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reference.deadly_models import healthy, hog
 
+from cake_edge.errors import DatasetError
 from exporters.latency.harness import LatencyConfig, paired_ratio
 from exporters.latency.isolation.apart import open_apart, time_in_turns
 from exporters.latency.isolation.worker import Setting
@@ -77,3 +78,31 @@ def test_time_and_count_are_both_met(file: Path) -> None:
     result = models[0].result()
     assert result is not None
     assert result.samples_ms.size > 5
+
+
+def test_brought_images_go_to_each_process_that_they_fit(file: Path, tmp_path: Path) -> None:
+    sizes = iter((8, 9))
+
+    def brought(count: int, spec: object) -> np.ndarray:
+        return np.ones((1, 3, 8, next(sizes)), np.float32)
+
+    with open_apart([file, file], HOW, QUICK, SETTING) as models:
+        for number, model in enumerate(models):
+            model.show(brought, tmp_path / str(number))
+        well, lost = models
+        assert well.images_file == tmp_path / "0"
+        assert np.fromfile(tmp_path / "0", np.float32).tolist() == [1.0] * (2 * 3 * 8 * 8)
+        assert not lost.open
+        assert lost.images_file is None
+        time_in_turns(models, QUICK)
+    assert well.result() is not None
+    assert lost.result() is None
+    assert lost.failure is not None
+    assert isinstance(lost.failure.cause, DatasetError)
+    assert "the model takes [3, 8, 8]" in str(lost.failure)
+
+
+def test_a_model_that_is_lost_already_is_shown_nothing(tmp_path: Path) -> None:
+    with open_apart([tmp_path / "absent.onnx"], HOW, QUICK, SETTING) as (model,):
+        model.show(lambda count, spec: pytest.fail("nobody is there to see it"), tmp_path / "0")
+    assert "absent" in str(model.failure)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reference.deadly_models import healthy
 
@@ -92,3 +93,36 @@ def test_whatever_a_runtime_raises_is_an_answer(
     assert found["memory"] is memory
     assert found["error"].startswith(type(raised).__name__)
     assert "\n" not in found["error"]
+
+
+def seen_by(child: Child, monkeypatch: pytest.MonkeyPatch, **shown: Any) -> Any:
+    """What the model was given in its first call."""
+    seen: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(child._session, "infer", seen.append)
+        reply = child.answer({"do": "first", **ONE, **shown})
+    assert "error" not in reply, reply
+    return seen[0]
+
+
+def test_the_model_sees_the_kind_that_was_asked_for(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(healthy(tmp_path / "a.onnx"))
+    for kind in ("random", "zeros"):
+        child.answer({"do": "open", "path": path, "fixed_batch": 2, "input_kind": kind})
+        seen = seen_by(child, monkeypatch)
+        assert seen.shape == (2, 3, 8, 8)
+        assert seen.any() == (kind == "random")
+
+
+def test_the_model_sees_the_values_of_a_file(
+    opened: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opened.answer({"do": "size"}) == {"input_size": [3, 8, 8]}
+    values = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    file = tmp_path / "images"
+    file.write_bytes(values.tobytes())
+    assert np.array_equal(seen_by(opened, monkeypatch, images_file=str(file)), values)
+    file.write_bytes(values.tobytes()[:-4])
+    assert "reshape" in opened.answer({"do": "first", **ONE, "images_file": str(file)})["error"]
