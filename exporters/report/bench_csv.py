@@ -55,6 +55,7 @@ def _row(file: BenchFile, line: Line, dominated_by: str | None) -> dict[str, Any
         "top1": row.top1,
         "agreement": row.agreement,
         **{f"{name}_ms": latency.get(name) for name in LATENCY},
+        "p99_bound_ms": latency.get("p99_bound"),
         "calls": latency.get("n_samples"),
         "p99_reliable": latency.get("p99_reliable"),
         "unstable": latency.get("unstable"),
@@ -67,6 +68,7 @@ def _row(file: BenchFile, line: Line, dominated_by: str | None) -> dict[str, Any
         "energy_above_idle_mj": row.energy_above_idle_mj,
         "rail": row.rail,
         "dominated_by": dominated_by,
+        "doubts": "; ".join(row.doubts) if row.doubts else None,
         "failure": row.failure,
     }
 

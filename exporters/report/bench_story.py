@@ -21,6 +21,11 @@ __all__ = [
     "latency_table",
 ]
 
+P99_BOUND = (
+    "p99 at most: with 99 % confidence the true p99 is no higher, if calls do not depend on each "
+    "other (MLPerf's early stopping)"
+)
+
 
 def bench_title(lines: Sequence[Line]) -> str:
     """How much was measured, as one line."""
@@ -92,6 +97,7 @@ def latency_table(lines: Sequence[Line]) -> Table:
                 line.name,
                 *(_plain(latency[name]) for name in ("p50", "p90", "p95")),
                 p99 if latency.get("p99_reliable", True) else f"{p99} *",
+                _plain(latency.get("p99_bound")),
                 _plain(latency.get("mean")),
                 _plain(latency.get("std")),
                 _count(latency.get("n_samples")),
@@ -101,10 +107,10 @@ def latency_table(lines: Sequence[Line]) -> Table:
             )
         )
     headers = (
-        *("Model", "p50", "p90", "p95", "p99", "mean", "std"),
+        *("Model", "p50", "p90", "p95", "p99", "p99 at most", "mean", "std"),
         *("calls", "batch", "images/s", "machine"),
     )
-    return Table(headers=headers, rows=tuple(rows))
+    return Table(headers=headers, rows=tuple(rows)).without_empty()
 
 
 def failure_table(lines: Sequence[Line]) -> Table:
@@ -126,20 +132,9 @@ def file_table(lines: Sequence[Line]) -> Table:
 def bench_notes(files: Sequence[BenchFile], lines: Sequence[Line]) -> list[str]:
     """What a reader must know before believing the figures, the gravest first."""
     timed = [line for line in lines if line.row.latency is not None]
-    shaky = [line.name for line in timed if line.row.latency and line.row.latency.get("unstable")]
-    few = [
-        line.name
-        for line in timed
-        if line.row.latency and not line.row.latency.get("p99_reliable", True)
-    ]
-    said = []
-    if shaky:
-        said.append(f"The machine changed while it measured {', '.join(shaky)}")
-    if few:
-        said.append(
-            f"p99 of {', '.join(few)} (marked *) rests on fewer than ten slower calls: an example, "
-            "not a bound"
-        )
+    said = [*_doubts(timed), *_doubts_of_old([line for line in timed if line.row.doubts is None])]
+    if any(line.row.latency and line.row.latency.get("p99_bound") for line in timed):
+        said.append(P99_BOUND)
     if len({line.machine for line in lines}) > 1:
         said.append(
             "Latencies of different machines differ by the machine; dominated is said of "
@@ -155,6 +150,34 @@ def bench_notes(files: Sequence[BenchFile], lines: Sequence[Line]) -> list[str]:
         said += [f"{where}{warning}" for warning in file.environment.get("warnings", [])]
     said = list(dict.fromkeys(said))
     return [f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" for text in said]
+
+
+def _doubts(timed: Sequence[Line]) -> list[str]:
+    """What the results themselves doubt; what is said of several models is said once."""
+    said: dict[str, list[str]] = {}
+    for line in timed:
+        for doubt in line.row.doubts or ():
+            said.setdefault(doubt, []).append(line.name)
+    return [f"Doubt of {'; '.join(names)}: {doubt}" for doubt, names in said.items()]
+
+
+def _doubts_of_old(timed: Sequence[Line]) -> list[str]:
+    """The same of results that are older than their doubts."""
+    shaky = [line.name for line in timed if line.row.latency and line.row.latency.get("unstable")]
+    few = [
+        line.name
+        for line in timed
+        if line.row.latency and not line.row.latency.get("p99_reliable", True)
+    ]
+    said = []
+    if shaky:
+        said.append(f"The machine changed while it measured {', '.join(shaky)}")
+    if few:
+        said.append(
+            f"p99 of {', '.join(few)} (marked *) rests on fewer than ten slower calls: an example, "
+            "not a bound"
+        )
+    return said
 
 
 def bench_facts(file: BenchFile) -> list[tuple[str, str]]:
@@ -184,6 +207,7 @@ def bench_facts(file: BenchFile) -> list[tuple[str, str]]:
             _load(environment.get("load_before"), environment.get("load_after")),
         ),
         ("Inside the clock", environment.get("clock")),
+        ("Input", environment.get("input")),
         ("Percentiles", PERCENTILES),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]

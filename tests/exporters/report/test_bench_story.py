@@ -15,6 +15,7 @@ from exporters.report.bench_story import (
     bench_table,
     bench_title,
     failure_table,
+    latency_table,
 )
 
 
@@ -83,3 +84,28 @@ def test_facts_leave_out_what_is_unknown(read: Any) -> None:
     found = dict(bench_facts(read(bench_row(FAST), environment={"cores": 2})))
     assert found["Cores"] == "2"
     assert not {"Board", "Power mode", "Frequency governor", "Load of the machine"} & found.keys()
+
+
+def test_doubts_of_a_result_are_said_and_those_of_older_ones_found(read: Any) -> None:
+    new = read(
+        bench_row(SMALL, path="a.onnx", role=None, doubts=["calls scatter"]),
+        bench_row(SMALL, path="b.onnx", role=None, doubts=["calls scatter", "the median moved"]),
+        bench_row(SMALL, path="c.onnx", role=None),
+    )
+    said = bench_notes([new], bench_lines([new]))
+    assert said[:3] == [
+        "Doubt of a.onnx; b.onnx: calls scatter.",
+        "Doubt of b.onnx: the median moved.",
+        "P99 of c.onnx (marked *) rests on fewer than ten slower calls: an example, not a bound.",
+    ]
+
+
+def test_a_bound_on_p99_has_a_column_where_there_is_one(read: Any) -> None:
+    bounded, bare = (bench_lines([read(bench_row(samples))]) for samples in (FAST, SMALL))
+    assert "p99 at most" in latency_table(bounded).headers
+    assert "p99 at most" not in latency_table(bare).headers
+
+
+def test_the_input_is_a_fact(read: Any) -> None:
+    file = read(bench_row(FAST), environment=environment(input="photos (sha256 12)"))
+    assert dict(bench_facts(file))["Input"] == "photos (sha256 12)"
