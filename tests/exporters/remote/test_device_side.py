@@ -15,6 +15,7 @@ from exporters.remote.bundle import bundle
 
 pytestmark = pytest.mark.slow
 
+ROOMS = ("runtimes", "latency", "report", "tensorrt", "trtexec", "devices", "remote")
 SHORT = '{"seconds": 0.05, "energy_seconds": 0}'
 
 
@@ -42,6 +43,22 @@ def run(python, *words, cwd):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_every_module_of_the_device_side_can_be_imported(python, root):
+    modules = [
+        path.relative_to(root).with_suffix("").as_posix().replace("/", ".")
+        for room in ROOMS
+        for path in sorted((root / "exporters" / room).rglob("*.py"))
+        if path.stem != "__init__"
+    ]
+    assert {name.split(".")[1] for name in modules} == set(ROOMS)
+    code = (
+        f"import importlib, json, sys\nfor name in {modules}:\n    importlib.import_module(name)\n"
+        "print(json.dumps(sorted(name for name in sys.modules if '.' not in name)))"
+    )
+    loaded = run(python, "-c", code, cwd=root)
+    assert not {"torch", "timm", "onnx", "PIL", "safetensors"} & set(loaded)
 
 
 def test_models_are_measured_with_numpy_and_a_runtime_alone(python, float_file, tmp_path):
