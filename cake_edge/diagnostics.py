@@ -1,0 +1,76 @@
+"""How good a student is, said without any data.
+
+Agreement with the teacher on images that no training drew: fresh images of the default prior, and
+images of families that the pool does not start from. The first says how well the student learned
+what it was shown; the others how far that reaches. Neither is the accuracy on real images.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from cake_edge.priors import PRIORS, Prior, structured
+from cake_edge.samplers.base import judge
+from cake_edge.samplers.optimise import balanced_selection
+from cake_edge.seeding import derive_seed, generator
+from cake_edge.spec import decisions
+from cake_edge.teachers.frozen import FrozenTeacher
+
+__all__ = ["FAMILIES", "agreement_by_family", "agreement_on_fresh_images"]
+
+FAMILIES = ("spectrum", "gratings", "random-network")
+"""Priors that the default mixture has nothing of."""
+SMALL = 64 * 64
+"""Pixels up to which an image is cheap to look at."""
+MANY, FEW = 2048, 256
+OVERSAMPLE = 4
+"""Images drawn for one that is kept where the classes are to be even."""
+BATCH = 256
+
+
+def agreement_on_fresh_images(student: nn.Module, teacher: FrozenTeacher, seed: int) -> float:
+    """Returns the percent of decisions on fresh images of the default prior that are alike."""
+    random = generator(derive_seed(seed, "held out"), "prior", device=teacher.device)
+    return _alike(student, teacher, structured(_count(teacher), teacher.spec, random))
+
+
+def agreement_by_family(
+    student: nn.Module, teacher: FrozenTeacher, prior: str | None, seed: int
+) -> dict[str, float]:
+    """Returns the percent of like decisions on each family that the pool does not start from.
+
+    What the teacher sees in a family may be one class for the most part, on which any student would
+    agree: of four images drawn the one is kept that makes the classes most even.
+
+    Args:
+        prior: where the pool's images start; None where that is not known.
+    """
+    if prior == "broad":
+        return {}
+    found = {}
+    for name in FAMILIES:
+        if name != prior:
+            random = generator(derive_seed(seed, "held out"), name, device=teacher.device)
+            found[name] = _alike(student, teacher, _even(PRIORS[name], teacher, random))
+    return found
+
+
+def _count(teacher: FrozenTeacher) -> int:
+    return MANY if teacher.spec.height * teacher.spec.width <= SMALL else FEW
+
+
+def _even(prior: Prior, teacher: FrozenTeacher, random: torch.Generator) -> torch.Tensor:
+    """As many images as `_count` says, the teacher's classes as even as they can be."""
+    count = _count(teacher)
+    images = prior(OVERSAMPLE * count, teacher.spec, random)
+    return images[balanced_selection(judge(teacher, images, BATCH).argmax(1), count)]
+
+
+def _alike(student: nn.Module, teacher: FrozenTeacher, images: torch.Tensor) -> float:
+    head = teacher.spec.head
+    wanted = decisions(judge(teacher, images, BATCH), head)
+    student = student.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.no_grad():
+        given = torch.cat([decisions(student(part), head) for part in images.split(BATCH)])
+    return 100 * float((given == wanted).double().mean())
