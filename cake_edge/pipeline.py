@@ -26,6 +26,7 @@ from cake_edge.evaluate import evaluate_many, open_dataset
 from cake_edge.networks import parameter_count
 from cake_edge.pictures import write_sheets
 from cake_edge.pool import Pool, open_pool, shard_files, synthesize
+from cake_edge.priors import declared, placeless
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import environment, sha256_file, versions
 from cake_edge.recipe import Recipe, load_recipe, resolved
@@ -130,6 +131,9 @@ def _head(recipe: Recipe) -> dict[str, Any]:
     """What `run.json` says: the recipe without places on this machine."""
     values: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
     values["teacher"]["reference"] = Path(recipe.teacher.reference).name
+    settings = values["synthesis"]["settings"]
+    if "prior" in settings:
+        settings["prior"] = placeless(settings["prior"])
     values["evaluate"].pop("data", None)
     made = {key: values.pop(key) for key in ("seed", "teacher", "synthesis", "student", "distill")}
     return {"kind": "run", "made": made, "measured": values}
@@ -203,10 +207,12 @@ class _Job:
             )  # fmt: skip
             return {"summary": pool.summary()}
 
+        made = declared(json.loads(json.dumps(wanted.settings.to_dict())))
         key = {
             "teacher": self.teacher.digest,
             "sampler": wanted.sampler,
-            "settings": json.loads(json.dumps(wanted.settings.to_dict())),
+            "settings": made.pop("config"),
+            **made,
             "count": wanted.count,
             "precision": wanted.precision,
             "seed": recipe.seed,
@@ -393,7 +399,7 @@ class _Job:
                 for file in self.model_files()
             ],
             environment=latency["environment"] | {"runtime": latency["runtime"]},
-            data_free=data_free(accuracy, data),
+            data_free=data_free(accuracy, data, pool.about.get("user_images")),
             images=write_sheets(pool, self.run.folder / "images"),
             pool={**made["summary"], "labels": labels},
             distill={

@@ -24,6 +24,7 @@ from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import ArtifactError, PoolError, UsageMistake
 from cake_edge.losses.head import head_of
 from cake_edge.precision import Precision, check_precision, mixed
+from cake_edge.priors import declared
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import (
     atomic_path,
@@ -212,7 +213,7 @@ def synthesize(
         "format": FORMAT,
         "kind": "pool",
         "sampler": sampler.name,
-        "config": json.loads(json.dumps(sampler.to_dict())),
+        **declared(json.loads(json.dumps(sampler.to_dict()))),
         "count": count,
         "seed": seed,
         "precision": precision,

@@ -16,6 +16,7 @@ from typing import Any
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import UsageMistake, near_names
 from cake_edge.precision import Precision, check_precision
+from cake_edge.priors import anchored, placeless
 from cake_edge.provenance import sha256_json
 from cake_edge.samplers import SamplerConfig, sampler_settings
 from cake_edge.settings import parse_toml, place, settings_from_dict, settings_to_dict
@@ -199,7 +200,10 @@ def load_recipe(
     if evaluation.data is not None:
         data = path.parent / Path(evaluation.data).expanduser()
         evaluation = dataclasses.replace(evaluation, data=str(data))
-    settings = sampler_settings(sampler, tables.synthesis.settings, f"{where}synthesis.settings")
+    given = dict(tables.synthesis.settings)
+    if isinstance(given.get("prior"), str):
+        given["prior"] = anchored(given["prior"], path.parent)
+    settings = sampler_settings(sampler, given, f"{where}synthesis.settings")
     try:
         return Recipe(
             name=tables.name,
@@ -319,5 +323,8 @@ def recipe_digest(recipe: Recipe) -> str:
     """Returns a SHA-256 of what a recipe computes: the same wherever its files lie."""
     values = resolved(recipe)
     values["teacher"]["reference"] = PurePath(recipe.teacher.reference).name
+    settings = values["synthesis"]["settings"]
+    if "prior" in settings:
+        settings["prior"] = placeless(settings["prior"])
     del values["evaluate"]["data"]
     return sha256_json(values)

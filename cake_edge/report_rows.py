@@ -78,8 +78,20 @@ def int8_section(
     }
 
 
-def data_free(accuracy: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
-    """Returns the statement of what real data was read, and when."""
+def data_free(
+    accuracy: Mapping[str, Any],
+    data: Path | None,
+    user_images: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Returns the statement of what real data was read, and when.
+
+    Args:
+        accuracy: what the evaluation found, by model.
+        data: what it read; None where there was none.
+        user_images: what the pool's manifest declares of the user's own images.
+    """
+    if user_images is not None:
+        return _with_user_images(accuracy, data, user_images)
     if data is None:
         return {"statement": "No real image was read.", "reads": []}
     count = next(iter(accuracy.values()))["n"]
@@ -89,4 +101,24 @@ def data_free(accuracy: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
             "files were finished; no setting, weight or range depends on them."
         ),
         "reads": [{"stage": "evaluate", "what": data.name, "images": count}],
+    }
+
+
+def _with_user_images(
+    accuracy: Mapping[str, Any], data: Path | None, user_images: Mapping[str, Any]
+) -> dict[str, Any]:
+    said = (
+        f"The pool was made from {user_images['count']} unlabeled images of the user's own "
+        f"({user_images['path']}), named as its prior"
+    )
+    reads = [{"stage": "synthesize", "what": user_images["path"], "images": user_images["count"]}]
+    if data is None:
+        return {"statement": f"{said}; no other real image was read.", "reads": reads}
+    count = next(iter(accuracy.values()))["n"]
+    return {
+        "statement": (
+            f"{said}. Labeled images were read by the stage evaluate alone, after the student and "
+            "its INT8 files were finished; no setting, weight or range depends on them."
+        ),
+        "reads": [*reads, {"stage": "evaluate", "what": data.name, "images": count}],
     }

@@ -19,7 +19,9 @@ __all__ = ["NOISE", "PRIOR_NAMES", "quantize_config", "quantize_options", "targe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PRIOR_NAMES = ("structured", "shapes", "leaves", "gaussian")
+PRIOR_NAMES = (
+    "structured", "broad", "shapes", "leaves", "spectrum", "gratings", "random-network", "gaussian",
+)  # fmt: skip
 """Those of `cake_edge.priors.PRIORS`, which loads torch."""
 NOISE = "gaussian"
 

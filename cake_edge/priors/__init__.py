@@ -7,7 +7,7 @@ from cake_edge.priors.gaussian import gaussian
 from cake_edge.priors.gratings import gratings
 from cake_edge.priors.leaves import leaves
 from cake_edge.priors.mixture import broad, structured
-from cake_edge.priors.names import Priors, user_images
+from cake_edge.priors.names import Priors, anchored, declared, placeless, user_images
 from cake_edge.priors.random_network import random_network
 from cake_edge.priors.shapes import shapes
 from cake_edge.priors.spectrum import spectrum
@@ -15,10 +15,13 @@ from cake_edge.priors.spectrum import spectrum
 __all__ = [
     "PRIORS",
     "Prior",
+    "anchored",
     "broad",
+    "declared",
     "gaussian",
     "gratings",
     "leaves",
+    "placeless",
     "random_network",
     "shapes",
     "spectrum",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cake_edge.errors import UsageMistake, near_names
 from cake_edge.priors.base import Prior
 from cake_edge.priors.own_images import OWN, open_own
 
-__all__ = ["Priors", "user_images"]
+__all__ = ["Priors", "anchored", "declared", "placeless", "user_images"]
 
 
 class Priors(dict[str, Prior]):
@@ -47,6 +49,38 @@ def user_images(prior: str) -> dict[str, Any] | None:
     """
     own = open_own(prior)
     return own.declaration() if own is not None else None
+
+
+def declared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a manifest says of a sampler's settings: `config`, and any `user_images`.
+
+    Neither names a place on this machine: the same files elsewhere make the same pool.
+
+    Raises:
+        DatasetError: there are no such images.
+    """
+    config = dict(settings)
+    own = user_images(config.get("prior", ""))
+    if own is None:
+        return {"config": config}
+    config["prior"] = placeless(config["prior"])
+    return {"config": config, "user_images": own}
+
+
+def anchored(prior: str, folder: Path) -> str:
+    """Returns the name of a prior with its path, if it has one, read from `folder`."""
+    if not _is_own(prior):
+        return prior
+    word, _, place = prior.partition(":")
+    return f"{word}:{folder / Path(place).expanduser()}" if place else prior
+
+
+def placeless(prior: str) -> str:
+    """Returns the name of a prior with the last part of its path alone: what a manifest says."""
+    if not _is_own(prior):
+        return prior
+    word, _, place = prior.partition(":")
+    return f"{word}:{Path(place).expanduser().resolve().name}"
 
 
 def _is_own(name: str) -> bool:

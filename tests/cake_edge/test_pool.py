@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from cake_edge.batch import SyntheticBatch
@@ -209,3 +210,26 @@ def test_images_may_be_moved_in_bfloat16_but_are_judged_in_float32(pool, teacher
     # The other precision is another pool.
     with pytest.raises(PoolError, match="precision"):
         synthesize(teacher, QUICK, folder, count=40, seed=0)
+
+
+def test_a_pool_of_the_user_s_images_declares_them_and_no_place(teacher, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        Image.effect_noise((40, 30), 20 * number + 5).save(folder / f"{number}.png")
+    settings = replace(QUICK, prior=f"folder:{folder}")
+    pool = synthesize(teacher, settings, tmp_path / "pool", count=16, seed=0)
+    said = pool.about["user_images"]
+    assert (said["path"], said["count"], len(said["sha256"])) == ("photos", 3, 64)
+    assert str(tmp_path) not in (tmp_path / "pool" / "pool.json").read_text()
+    (tmp_path / "below").mkdir()
+    moved = folder.rename(tmp_path / "below" / "photos")
+    again = replace(QUICK, prior=f"folder:{moved}")
+    assert synthesize(teacher, again, tmp_path / "pool", count=16, seed=0).digest == pool.digest
+    (moved / "2.png").unlink()
+    with pytest.raises(PoolError, match=r"other settings \(different: user_images\)"):
+        synthesize(teacher, again, tmp_path / "pool", count=16, seed=0)
+
+
+def test_a_pool_without_the_user_s_images_declares_none(pool):
+    assert "user_images" not in pool.about

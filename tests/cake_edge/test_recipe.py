@@ -261,6 +261,20 @@ def test_the_documentation_has_every_key_and_its_default(root: Path) -> None:
         assert name in text
 
 
+def test_images_of_the_user_s_own_lie_beside_the_recipe_and_move_with_it(tmp_path: Path) -> None:
+    text = RECIPE.replace("steps = 8", 'steps = 8, prior = "folder:photos"')
+    digests = set()
+    for place in ("one", "other"):
+        path = tmp_path / place / "recipe.toml"
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+        recipe = load_recipe(path)
+        assert isinstance(recipe.synthesis.settings, CakeConfig)
+        assert recipe.synthesis.settings.prior == f"folder:{path.parent / 'photos'}"
+        digests.add(recipe_digest(recipe))
+    assert len(digests) == 1
+
+
 def test_the_documented_recipe_is_valid(root: Path, write: Callable[[str], Path]) -> None:
     text = (root / "docs" / "recipes.md").read_text(encoding="utf-8")
     path = write(text.split("```toml\n")[1].split("```")[0])

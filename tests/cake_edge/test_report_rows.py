@@ -1,6 +1,8 @@
 """What a report says of INT8, from what the stages quantize and bench recorded."""
 
-from cake_edge.report_rows import int8_section
+from pathlib import Path
+
+from cake_edge.report_rows import data_free, int8_section
 from exporters.quantize import QuantizeConfig
 
 FOUND = {
@@ -36,3 +38,19 @@ def test_the_time_of_the_bench_decides_which_file_to_ship():
 
 def test_a_ratio_that_may_be_either_way_speaks_for_nobody():
     assert int8_section(FOUND, UNTIMED, ratio(0.97, 0.9, 1.02))["verdict"] == "quantized"
+
+
+def test_images_of_the_user_s_own_are_named_among_what_was_read():
+    own = {"path": "photos", "count": 30, "sha256": "0" * 64}
+    first = {"stage": "synthesize", "what": "photos", "images": 30}
+    alone = data_free({}, None, own)
+    assert alone["reads"] == [first]
+    assert "30 unlabeled images of the user's own (photos)" in alone["statement"]
+    both = data_free({"student": {"n": 500}}, Path("real.npz"), own)
+    assert both["reads"] == [first, {"stage": "evaluate", "what": "real.npz", "images": 500}]
+    assert "evaluate alone" in both["statement"]
+
+
+def test_without_any_there_is_nothing_to_name():
+    assert data_free({}, None)["reads"] == []
+    assert len(data_free({"student": {"n": 500}}, Path("real.npz"))["reads"]) == 1

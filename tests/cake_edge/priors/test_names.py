@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from cake_edge.errors import DatasetError, UsageMistake
-from cake_edge.priors import PRIORS, shapes, user_images
+from cake_edge.priors import PRIORS, anchored, placeless, shapes, user_images
 from cake_edge.samplers import SAMPLERS, CakeConfig, ForwardOnlyConfig
 
 
@@ -45,3 +47,14 @@ def test_no_sampler_starts_from_files_unless_it_is_told_to(sampler):
 def test_a_sampler_refuses_an_unknown_prior_by_its_near_names():
     with pytest.raises(UsageMistake, match=r"did you mean gratings"):
         ForwardOnlyConfig(prior="grating")
+
+
+def test_a_path_is_read_from_a_folder_and_written_down_without_its_place():
+    assert anchored("folder:photos", Path("recipes")) == f"folder:{Path('recipes/photos')}"
+    away = Path("away").resolve()
+    assert anchored(f"photo:{away / 'a.png'}", Path("recipes")) == f"photo:{away / 'a.png'}"
+    assert placeless(f"photo:{away / 'a.png'}") == "photo:a.png"
+    assert placeless("folder:some/photos/") == "folder:photos"
+    for name in ("shapes", "unknown", "folder:"):
+        assert anchored(name, Path("recipes")) == name
+    assert placeless("shapes") == "shapes"
