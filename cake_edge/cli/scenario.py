@@ -196,7 +196,8 @@ def _show(found: dict[str, Any]) -> None:
         f"{latency['n_samples']} queries; {found['images_per_second']:,.1f} images a second "
         f"in {found['seconds']:.1f} s"
     )
-    if server is not None:
+    # Where no rate was found, what there is of a run had no queue: it held nothing.
+    if server is not None and server["qps"]:
         held = {None: "", True: ": held", False: ": not held"}[server["held"]]
         bound = "" if server["bound_ms"] is None else f"; bound {server['bound_ms']:g} ms{held}"
         click.echo(

@@ -67,6 +67,7 @@ def test_a_bound_that_no_rate_holds_is_a_failure(run, model):
     )
     assert result.exit_code == 1
     assert "even without a queue" in result.stdout
+    assert "held" not in result.stdout
 
 
 def test_pixels_need_a_card(run, model):
