@@ -3,8 +3,8 @@
     POOL/pool.json                what it was made from; `complete` when every shard is there
     POOL/shard-00000.safetensors  images, logits, targets, steps
 
-Shard k comes from its own seed, so neither an interruption nor the number of worker processes
-changes a byte.
+Shard k comes from its own seed, so neither an interruption nor the number of worker processes, nor
+on CPUs the number of machines, changes a byte.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from cake_edge.batch import SyntheticBatch
-from cake_edge.errors import ArtifactError, PoolError, UsageMistake
+from cake_edge.errors import ArtifactError, OutputExists, PoolError, UsageMistake
 from cake_edge.losses.head import head_of
 from cake_edge.precision import Precision, check_precision, mixed
 from cake_edge.priors import declared
@@ -35,13 +35,14 @@ from cake_edge.provenance import (
     versions,
     write_json,
 )
+from cake_edge.ranks import ALONE, Rank, wait_for_files
 from cake_edge.samplers.base import SamplerConfig
 from cake_edge.spec import ImageSpec
 from cake_edge.stored_images import MappedImages, read_tensors
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.workers import map_shards
 
-__all__ = ["Pool", "open_pool", "shard_files", "synthesize"]
+__all__ = ["Pool", "open_pool", "shard_files", "synthesize", "synthesize_share"]
 
 FORMAT = 1
 SHARD = re.compile(r"shard-[0-9]{5,}\.safetensors")
@@ -184,6 +185,24 @@ def shard_files(out: Path, sampler: SamplerConfig, count: int) -> list[Path]:
     return [out / f"shard-{index:05d}.safetensors" for index in range(total)]
 
 
+def _holds_pool(out: Path) -> bool:
+    """True where `out` holds a pool, of whatever state; False where one can be begun.
+
+    Raises:
+        OutputExists: something else is there.
+    """
+    manifest = out / "pool.json"
+    if manifest.exists():
+        return True
+    try:
+        refuse_existing(out, folder=True)
+    except OutputExists:
+        if not manifest.exists():  # another rank may have written it between the two looks
+            raise
+        return True
+    return False
+
+
 def synthesize(
     teacher: FrozenTeacher,
     sampler: SamplerConfig,
@@ -197,19 +216,88 @@ def synthesize(
 ) -> Pool:
     """Makes a pool of `count` images, or finishes one that was interrupted.
 
+    Args and errors are those of `synthesize_share`.
+    """
+    pool = synthesize_share(
+        teacher, sampler, out, rank=ALONE,
+        count=count, seed=seed, precision=precision, workers=workers, progress=progress,
+    )  # fmt: skip
+    assert pool is not None  # one that is alone is the first
+    return pool
+
+
+def synthesize_share(
+    teacher: FrozenTeacher,
+    sampler: SamplerConfig,
+    out: Path,
+    *,
+    rank: Rank,
+    count: int,
+    seed: int,
+    precision: Precision = "float32",
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Pool | None:
+    """Makes one rank's shards of a pool: every `rank.world`-th, into a folder that all share.
+
+    The ranks do not talk. The first waits for the shards of the others and lists all of them in
+    `pool.json`; a pool that lost shards after that is mended by the first alone.
+
     Args:
-        out: a new folder, or one that the same call has begun.
+        out: a new folder, or one that the same call has begun, with however many ranks.
+        rank: whose shards to make.
         precision: what the teacher computes in while images are moved; the stored logits are its
             answers in float32.
         workers: processes on a CPU; a CUDA teacher is always asked by this process alone.
 
+    Returns:
+        The pool, on the first rank; None on the others, which do not wait for it.
+
     Raises:
         UsageMistake: the sampler's settings do not fit, or `count` is not positive.
         OutputExists: `out` holds something else.
+        PoolError: `out` holds a pool of other settings, or the other ranks' shards do not come.
     """
     if count < 1:
         raise UsageMistake(f"count is {count}; a pool holds at least 1 image")
-    plan = {
+    check_precision(precision)
+    maker = sampler.build(teacher, count=count, seed=seed)
+    files = shard_files(out, sampler, count)
+    if not (rank.first or rank.share(range(len(files)))):
+        return None  # the others may be done, and their pool finished, before this one looks
+    plan = _plan(teacher, sampler, count=count, seed=seed, precision=precision)
+    complete = _begin(out, plan, rank)
+    if complete and (not rank.first or _whole(out, open_pool(out).about)):
+        return open_pool(out) if rank.first else None
+    # A finished pool that lost shards is mended by the first rank: the others have gone.
+    mine = list(range(len(files))) if complete else rank.share(range(len(files)))
+    missing = [index for index in mine if not files[index].exists()]
+    before = sum(file.exists() for file in files)
+
+    def note(there: int) -> None:
+        progress("synthesize", min(count, there * sampler.images_per_shard), count)
+
+    note(before)
+    map_shards(
+        _ShardJob(maker, out, sampler.half, precision, teacher.device),
+        missing,
+        workers=workers if teacher.device.type == "cpu" else 1,
+        note=lambda done: note(before + done),
+    )
+    if not rank.first:
+        return None
+    if not rank.alone:
+        wait_for_files(files, note)
+    shards = [{"file": file.name, "sha256": sha256_file(file)} for file in files]
+    write_json(out / "pool.json", {**plan, "complete": True, "shards": shards})
+    return open_pool(out)
+
+
+def _plan(
+    teacher: FrozenTeacher, sampler: SamplerConfig, *, count: int, seed: int, precision: Precision
+) -> dict[str, Any]:
+    """What decides the images of a pool."""
+    return {
         "format": FORMAT,
         "kind": "pool",
         "sampler": sampler.name,
@@ -223,25 +311,6 @@ def synthesize(
         "versions": versions(),
         "device": teacher.device.type,
     }
-    check_precision(precision)
-    maker = sampler.build(teacher, count=count, seed=seed)
-    begun = _begun(out, plan)
-    if begun is not None:
-        return begun
-    files = shard_files(out, sampler, count)
-    missing = [index for index, file in enumerate(files) if not file.exists()]
-    before = len(files) - len(missing)
-
-    def note(done: int) -> None:
-        progress("synthesize", min(count, (before + done) * sampler.images_per_shard), count)
-
-    note(0)
-
-    job = _ShardJob(maker, out, sampler.half, precision, teacher.device)
-    map_shards(job, missing, workers=workers if teacher.device.type == "cpu" else 1, note=note)
-    shards = [{"file": file.name, "sha256": sha256_file(file)} for file in files]
-    write_json(out / "pool.json", {**plan, "complete": True, "shards": shards})
-    return open_pool(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,26 +336,25 @@ class _ShardJob:
             save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, temporary)
 
 
-def _begun(out: Path, plan: dict[str, Any]) -> Pool | None:
-    """Prepares `out`: returns the pool if it is finished, refuses what is not ours."""
+def _begin(out: Path, plan: dict[str, Any], rank: Rank) -> bool:
+    """Prepares `out`, refuses what is not ours; returns whether the pool was finished before."""
     manifest = out / "pool.json"
-    if not manifest.exists():
-        refuse_existing(out, folder=True)
-        write_json(manifest, {**plan, "complete": False})
-        return None
+    if not _holds_pool(out):
+        # Ranks begin at the same time, and all write the same: each under a name of its own.
+        own = out / f".pool.json.{rank.index}.partial"
+        write_json(own, {**plan, "complete": False})
+        own.replace(manifest)
     found = read_json(manifest)
+    complete = bool(found.get("complete"))
     # A finished pool is as good wherever it was made; a begun one goes on where it was begun.
-    identity = plan.keys() - ({"device"} if found.get("complete") else set())
+    identity = plan.keys() - ({"device"} if complete else set())
     differs = sorted(key for key in identity if found.get(key) != plan[key])
     if differs:
         raise PoolError(
             f"{out} holds a pool of other settings (different: {', '.join(differs)}); "
             "choose another --out, or remove it"
         )
-    # Opened first: what a damaged list names must not be removed.
-    if found.get("complete") and _whole(out, open_pool(out).about):
-        return open_pool(out)
-    return None
+    return complete
 
 
 def _whole(out: Path, about: Mapping[str, Any]) -> bool:

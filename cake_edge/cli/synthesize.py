@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cake_edge.cli.console import emit, progress_sink
+from cake_edge.cli.console import configure_logging, emit, progress_sink
 from cake_edge.cli.options import (
     examples,
     out_option,
@@ -17,6 +18,7 @@ from cake_edge.cli.options import (
 )
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
+from cake_edge.ranks import rank_here
 
 if TYPE_CHECKING:
     from cake_edge.precision import Precision
@@ -72,26 +74,33 @@ def command(
     """Makes a pool of synthetic images from a teacher alone.
 
     No data is read. An interrupted command goes on where it stopped when it is given again.
+    Under torchrun or accelerate launch each process makes a part (docs/scaling.md).
     """
-    if not (out / "pool.json").exists():
-        refuse_existing(out, folder=True)
-    from cake_edge.pool import synthesize
+    rank = rank_here()
+    if rank.alone and not (out / "pool.json").exists():
+        refuse_existing(out, folder=True)  # of several ranks, another may be writing it just now
+    if not rank.first:
+        configure_logging(logging.WARNING)
+    from cake_edge.pool import synthesize_share
     from cake_edge.samplers import sampler_settings
     from cake_edge.teachers import load_teacher
 
     config = sampler_settings(sampler, settings, "--set ")
-    network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
+    network = load_teacher(teacher, device=torch_device(rank.device(device), threads), seed=seed)
     with progress_sink() as progress:
-        pool = synthesize(
+        pool = synthesize_share(
             network,
             config,
             out,
+            rank=rank,
             count=count,
             seed=seed,
             precision=precision,
-            workers=workers,
+            workers=rank.workers(workers),
             progress=progress,
         )
+    if pool is None:  # the first rank tells of it
+        return
     summary = pool.summary()
 
     def text() -> None:

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import OutOfSpace, OutputExists, PoolError, UsageMistake
-from cake_edge.pool import open_pool, synthesize
+from cake_edge.pool import open_pool, synthesize, synthesize_share
+from cake_edge.ranks import Rank
 from cake_edge.samplers import CakeConfig, CakePaperConfig
 
 QUICK = CakeConfig(steps=4, snapshots=2, oversample=2, images_per_shard=16, batch=16)
@@ -54,6 +55,53 @@ def test_workers_change_no_byte(pool, teacher, tmp_path):
     again = synthesize(teacher, QUICK, tmp_path / "p", count=40, seed=0, workers=2)
     assert files_of(again.path) == files_of(pool.path)
     assert again.digest == pool.digest
+
+
+def two_ranks():
+    return Rank(index=0, world=2, neighbours=2), Rank(index=1, world=2, local=1, neighbours=2)
+
+
+def test_ranks_make_the_pool_of_one_process_without_a_word(pool, teacher, tmp_path):
+    first, second = two_ranks()
+    folder = tmp_path / "p"
+    assert synthesize_share(teacher, QUICK, folder, rank=second, count=40, seed=0) is None
+    assert sorted(files_of(folder)) == ["pool.json", "shard-00001.safetensors"]
+    with pytest.raises(PoolError, match="unfinished"):
+        open_pool(folder)
+    made = synthesize_share(teacher, QUICK, folder, rank=first, count=40, seed=0)
+    assert made.digest == pool.digest
+    assert files_of(folder) == files_of(pool.path)
+    assert synthesize_share(teacher, QUICK, folder, rank=second, count=40, seed=0) is None
+
+
+def test_the_shards_of_a_rank_that_died_are_made_by_a_later_run(
+    pool, teacher, tmp_path, monkeypatch
+):
+    first, _ = two_ranks()
+    folder = tmp_path / "p"
+    monkeypatch.setattr("cake_edge.ranks.PATIENCE", 0.0)
+    with pytest.raises(PoolError, match=r"1 of 3 shards \(shard-00001.* give the same command"):
+        synthesize_share(teacher, QUICK, folder, rank=first, count=40, seed=0)
+    kept = (folder / "shard-00002.safetensors").stat().st_mtime_ns
+    synthesize(teacher, QUICK, folder, count=40, seed=0)
+    assert (folder / "shard-00002.safetensors").stat().st_mtime_ns == kept
+    assert files_of(folder) == files_of(pool.path)
+
+
+def test_the_first_rank_mends_a_finished_pool_alone(pool, teacher, tmp_path):
+    first, second = two_ranks()
+    folder = tmp_path / "p"
+    synthesize(teacher, QUICK, folder, count=40, seed=0)
+    (folder / "shard-00001.safetensors").write_bytes(b"damaged")
+    assert synthesize_share(teacher, QUICK, folder, rank=second, count=40, seed=0) is None
+    synthesize_share(teacher, QUICK, folder, rank=first, count=40, seed=0)
+    assert files_of(folder) == files_of(pool.path)
+
+
+def test_a_rank_without_a_shard_leaves_no_trace(teacher, tmp_path):
+    _, second = two_ranks()
+    assert synthesize_share(teacher, QUICK, tmp_path / "p", rank=second, count=4, seed=0) is None
+    assert not (tmp_path / "p").exists()
 
 
 def test_another_seed_makes_other_images(pool, teacher, tmp_path):

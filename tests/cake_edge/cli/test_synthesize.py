@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +37,34 @@ def test_a_pool_is_written_and_described(
     assert again["images"] == 12
     elsewhere = run_json(*words, "--out", tmp_path / "twin")
     assert elsewhere["digest"] == pool.digest
+
+
+@pytest.mark.slow
+def test_a_launcher_s_processes_make_the_pool_of_one_and_the_first_tells_of_it(
+    run_json: Callable[..., dict[str, Any]], teacher_file: Path, tmp_path: Path
+) -> None:
+    words = ("synthesize", "--teacher", teacher_file, *SMALL, "--count", 40, "--json")
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    launched = [
+        *launcher,
+        "--nproc-per-node",
+        2,
+        "-m",
+        "cake_edge",
+        *words,
+        "--out",
+        tmp_path / "p",
+    ]
+    done = subprocess.run(
+        [str(word) for word in launched], capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    alone = run_json(*words[:-1], "--device", "cpu", "--out", tmp_path / "alone")
+    assert json.loads(done.stdout)["digest"] == alone["digest"]
+    assert sorted(file.name for file in (tmp_path / "p").iterdir()) == sorted(
+        file.name for file in (tmp_path / "alone").iterdir()
+    )
 
 
 def test_the_published_sampler_is_there_by_name(
