@@ -13,20 +13,22 @@ from torch import nn
 
 from cake_edge.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
 from cake_edge.distill_config import DISTILL_PRESETS, DistillConfig
-from cake_edge.errors import OutputExists, PoolError
+from cake_edge.errors import OutputExists, PoolError, UsageMistake
 from cake_edge.networks import parameter_count
 from cake_edge.pool import Pool
 from cake_edge.priors import structured
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import refuse_existing, sha256_file, sha256_json, versions
+from cake_edge.ranks import ALONE, Rank
 from cake_edge.samplers.base import judge
 from cake_edge.seeding import derive_seed, generator
 from cake_edge.spec import decisions
 from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.team import assembled
 from cake_edge.training import train
 
-__all__ = ["DISTILL_PRESETS", "DistillConfig", "DistillResult", "distill"]
+__all__ = ["DISTILL_PRESETS", "DistillConfig", "DistillResult", "distill", "distill_share"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,22 +68,54 @@ def distill(
 ) -> DistillResult:
     """Trains a student and writes it to `out`, or goes on with a run that was interrupted.
 
+    Args and errors are those of `distill_share`.
+    """
+    result = distill_share(
+        teacher, student, pool, config, out,
+        rank=ALONE, seed=seed, workers=workers, progress=progress,
+    )  # fmt: skip
+    assert result is not None  # one that is alone is the first
+    return result
+
+
+def distill_share(
+    teacher: FrozenTeacher,
+    student: StudentConfig,
+    pool: Pool,
+    config: DistillConfig,
+    out: Path,
+    *,
+    rank: Rank,
+    seed: int,
+    workers: int = 0,
+    progress: Progress = silent,
+) -> DistillResult | None:
+    """Trains a student together with the other ranks; the first one writes it to `out`.
+
     The result is the moving average of the weights at the last step: nothing is chosen.
 
     Args:
+        pool: at hand on every machine; the state of a run need be on the first rank's alone.
         out: a new safetensors file; beside it lies the state of an unfinished run.
+        rank: which of the processes this is; each makes an equal part of a step's views.
         workers: processes that make views while this one trains; 0 makes them here.
+
+    Returns:
+        What was trained, on the first rank; None on the others.
 
     Raises:
         PoolError: the pool was made by another teacher.
         NumericsError: the loss is not finite.
         OutputExists: `out` holds a student of another plan.
+        UsageMistake: the batch cannot be shared evenly, or the ranks' plans differ.
+        RuntimeUnavailable: there are several ranks, and Accelerate is not installed.
     """
     if pool.teacher_digest != teacher.digest:
         raise PoolError(
             f"the pool {pool.path} was made by another teacher (weights "
             f"{pool.teacher_digest[:12]}…, given {teacher.digest[:12]}…); make one with this one"
         )
+    _check_parts(config.batch, rank)
     started = time.monotonic()
     network, architecture, arguments = build_student(student, teacher.spec, seed=seed)
     inherited = inherit_weights(network, teacher.network) if config.inherit else 0
@@ -95,33 +129,57 @@ def distill(
         "inherited": inherited,
         "versions": versions(),
     }))  # fmt: skip
-    if not _finished(out, plan):
-        network.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        key = sha256_json({**plan, **_place(teacher.device)})
-        average, curve = train(
-            network, teacher, pool, config, key, _state_path(out),
-            seed=seed, workers=workers, progress=progress,
-        )  # fmt: skip
+    key = sha256_json({**plan, **_place(teacher.device)})
+    with assembled(rank, teacher.device) as team:
+        team.refuse_other(key)
+        finished = team.decide(lambda: _finished(out, plan))
+        if not finished:
+            network.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            average, curve, ranks = train(
+                network, teacher, pool, config, key, _state_path(out),
+                team=team, seed=seed, workers=workers, progress=progress,
+            )  # fmt: skip
+    if not rank.first:
+        return None
+    if not finished:
         network.load_state_dict(average.state)
         manifest = {**plan, **_place(teacher.device), "curve": curve}
+        if ranks != [1]:
+            manifest["ranks"] = ranks
         about = Checkpoint(
             architecture=architecture, arguments=arguments, spec=teacher.spec, manifest=manifest
         )
         save_checkpoint(out, network, about)
     _state_path(out).unlink(missing_ok=True)
+    return _result(out, teacher, config, seed, time.monotonic() - started)
+
+
+def _result(
+    out: Path, teacher: FrozenTeacher, config: DistillConfig, seed: int, seconds: float
+) -> DistillResult:
     trained, about = load_checkpoint(out)
     return DistillResult(
         path=out,
         sha256=sha256_file(out),
-        architecture=architecture,
+        architecture=about.architecture,
         parameters=parameter_count(trained),
         steps=config.steps,
         views=config.steps * config.batch,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         curve=[(int(step), float(loss)) for step, loss in about.manifest["curve"]],
         agreement_synthetic=_held_out_agreement(trained, teacher, seed),
         inherited=int(about.manifest["inherited"]),
     )
+
+
+def _check_parts(batch: int, rank: Rank) -> None:
+    """Equal parts make the mean over ranks the mean over the batch."""
+    if batch % rank.world or batch < 2 * rank.world:
+        nearest = max(2, round(batch / rank.world)) * rank.world
+        raise UsageMistake(
+            f"batch is {batch}, and {rank.world} ranks share it in equal parts of at least 2; "
+            f"take another batch, {nearest} for instance"
+        )
 
 
 def _place(device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,9 @@
-"""The training loop of distillation, from start to end or from where it was cut short."""
+"""The training loop of distillation, from start to end or from where it was cut short.
+
+Of several ranks each shows its own part of a step's views; gradients are averaged before they are
+clipped, so that a step is that of one process up to rounding (and to batch norms on CPUs, see
+`Team.wrap`). The first rank alone averages weights, saves and tells.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,7 @@ from cake_edge.schedules import cosine, one_cycle
 from cake_edge.seeding import derive_seed
 from cake_edge.stored_images import HeldImages, ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.team import SOLO, Team
 from cake_edge.training_state import Average, restore_state, save_state
 from cake_edge.views import Views
 from cake_edge.workers import follow_parent, quiet_start
@@ -48,16 +54,18 @@ def train(
     seed: int,
     workers: int,
     progress: Progress,
-) -> tuple[Average, list[tuple[int, float]]]:
+    team: Team = SOLO,
+) -> tuple[Average, list[tuple[int, float]], list[int]]:
     """Trains `network` in place, from where an interrupted run stopped.
 
     Args:
         key: hash of all that decides the result; a state with another key is left aside.
-        state_path: where the state of the unfinished run lies.
+        state_path: where the state of the unfinished run lies, on the first rank.
+        team: the ranks that train; another number of them may go on with a run.
 
     Returns:
-        The moving average of the weights after the last step, and the loss curve: (step, mean
-        loss since the point before).
+        The moving average of the weights after the last step (on the first rank), the loss curve:
+        (step, mean loss since the point before), and the numbers of ranks that trained in turn.
 
     Raises:
         NumericsError: the loss is not finite.
@@ -67,23 +75,29 @@ def train(
     optimiser = _optimiser(network, config)
     average = Average(network, config.average)
     window = torch.zeros((), device=teacher.device)
-    done, curve = restore_state(
-        state_path, key=key, network=network, average=average, optimiser=optimiser, window=window
-    )
+    with team.file_of_first(state_path) as held:
+        done, curve, ranks = restore_state(
+            held, key=key, network=network, average=average, optimiser=optimiser, window=window
+        )
+    ranks = ranks if ranks[-1:] == [team.rank.world] else [*ranks, team.rank.world]
     if done:
         logger.info("going on from step %d of %d", done, config.steps)
     images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
         workers = 0
-    views = Views(images, logits, teacher, config.views(), seed=seed, first=done, last=config.steps)
+    views = Views(
+        images, logits, teacher, config.views(),
+        seed=seed, first=done, last=config.steps, rank=team.rank,
+    )  # fmt: skip
     head = head_of(teacher.spec)
     every = max(1, config.steps // CURVE_POINTS)
     saved = time.monotonic()
     network.train()
-    forward = torch.compile(network) if config.compile else network
+    wrapped = team.wrap(network)
+    forward = torch.compile(wrapped) if config.compile else wrapped
     for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
         _set_rate(optimiser, config, step)
-        with _own_randomness(seed, step, teacher.device):
+        with _own_randomness(seed, step, team.rank.index, teacher.device):
             with mixed(config.precision, teacher.device):
                 given = forward(shown)
             loss = _loss(given.float(), wanted, config, head)
@@ -92,32 +106,37 @@ def train(
         if config.clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
-        average.update(network, step)
+        if team.rank.first:
+            average.update(network, step)
         window += loss.detach()
         last, due = step + 1 == config.steps, time.monotonic() - saved > SAVE_SECONDS
-        if last or due or (step + 1) % every == 0:
-            mean = _checked(float(window) / (step % every + 1), step, state_path)
+        point = last or (step + 1) % every == 0
+        # Clocks differ: what all ranks have to do at once hangs on the step alone.
+        due = due and (point or team.rank.alone)
+        if point or due:
+            mean = _checked(float(team.mean(window)) / (step % every + 1), step, state_path)
             progress("distill", step + 1, config.steps, f"loss {mean:.3f}")
-        if last or (step + 1) % every == 0:
+        if point:
             curve.append((step + 1, mean))
             window.zero_()
-        if due and not last:
+        if due and not last and team.rank.first:
             save_state(
                 state_path, key=key, step=step + 1, network=network, average=average,
-                optimiser=optimiser, window=window, curve=curve,
+                optimiser=optimiser, window=window, curve=curve, ranks=ranks,
             )  # fmt: skip
             saved = time.monotonic()
-    return average, curve
+    return average, curve, ranks
 
 
 @contextmanager
-def _own_randomness(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Lets dropout and stochastic depth draw what depends on the step alone.
+def _own_randomness(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
+    """Lets dropout and stochastic depth draw what depends on the step and the rank alone.
 
     They draw from the global generators, which are put back as they were.
     """
+    names = [rank] if rank else []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, "student", step))  # noqa: TID251
+        torch.manual_seed(derive_seed(seed, "student", step, *names))  # noqa: TID251
         yield
 
 

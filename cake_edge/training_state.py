@@ -47,12 +47,14 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     window: torch.Tensor,
     curve: list[tuple[int, float]],
+    ranks: list[int],
 ) -> None:
     """Writes everything of a training after `step` steps, atomically.
 
     Args:
         key: hash of the plan; a state of another plan is not taken up.
         window: sum of the losses since the last point of the curve.
+        ranks: how many ranks have trained it, in turn.
     """
     tensors = {"window.sum": window} | {
         f"network.{name}": t for name, t in network.state_dict().items()
@@ -60,7 +62,7 @@ def save_state(
     tensors |= {f"average.{name}": t for name, t in average.state.items()}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
-    about = {"key": key, "step": step, "curve": curve}
+    about = {"key": key, "step": step, "curve": curve, "ranks": ranks}
     contiguous = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary, metadata={"state": json.dumps(about)})
@@ -74,19 +76,19 @@ def restore_state(
     average: Average,
     optimiser: torch.optim.Optimizer,
     window: torch.Tensor,
-) -> tuple[int, list[tuple[int, float]]]:
-    """Loads what `save_state` wrote, in place; returns (steps done, loss curve).
+) -> tuple[int, list[tuple[int, float]], list[int]]:
+    """Loads what `save_state` wrote, in place; returns (steps done, loss curve, ranks).
 
-    A missing file, a damaged one or one of another plan gives (0, []): training starts afresh.
+    A missing file, a damaged one or one of another plan gives (0, [], []): training starts afresh.
     """
     try:
         with safe_open(path, framework="pt") as stream:
             about = json.loads((stream.metadata() or {}).get("state", "{}"))
             if about.get("key") != key:
-                return 0, []
+                return 0, [], []
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError):
-        return 0, []
+        return 0, [], []
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
@@ -96,7 +98,8 @@ def restore_state(
         average.state[name].copy_(tensor)
     window.copy_(parts["window"]["sum"])
     _restore_optimiser(optimiser, parts.get("optimiser", {}))
-    return int(about["step"]), [(int(step), float(loss)) for step, loss in about["curve"]]
+    curve = [(int(step), float(loss)) for step, loss in about["curve"]]
+    return int(about["step"]), curve, [int(number) for number in about["ranks"]]
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor]) -> None:

@@ -1,7 +1,8 @@
 """Views of a pool: what teacher and student are both shown at one step.
 
 Function matching (Beyer et al., arXiv 2106.05237): the same view, changed at every step, goes to
-the teacher and to the student. Step k depends on the seed and on k alone.
+the teacher and to the student. Step k depends on the seed and on k alone; of several ranks each
+makes its own views of it, drawn as if it made them all.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional
 from torch.utils.data import IterableDataset, get_worker_info
 
 from cake_edge.precision import Precision, mixed
+from cake_edge.ranks import ALONE, Rank
 from cake_edge.seeding import generator
 from cake_edge.stored_images import ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -29,7 +31,7 @@ class ViewConfig:
     """How a view is made of pooled images."""
 
     batch: int
-    """Views a step."""
+    """Views a step, of all ranks together."""
     augment: bool
     """Flip, turn, move and scale; without it the pool's own logits are used as they are."""
     motion: float
@@ -44,6 +46,8 @@ class ViewConfig:
 
 class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Yields (views [B, C, H, W], teacher logits [B, K]) for the steps `first` to `last` - 1.
+
+    Of several ranks each gets every n-th view of a step: B is its own number of them.
 
     In a loader's worker it yields every n-th step, so that the loader, which takes from its
     workers in turn, gives the steps in order.
@@ -61,9 +65,10 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         seed: int,
         first: int,
         last: int,
+        rank: Rank = ALONE,
     ) -> None:
         self.images, self.logits, self.teacher, self.config = images, logits, teacher, config
-        self.seed, self.first, self.last = seed, first, last
+        self.seed, self.first, self.last, self.rank = seed, first, last, rank
         self.order, self.starts, self.sizes = class_index(logits.argmax(1))
         self._orders: dict[int, torch.Tensor] = {}
 
@@ -81,13 +86,21 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the views and logits of one step."""
-        random = generator(self.seed, "views", step, device=self.logits.device)
+        config, random = self.config, generator(self.seed, "views", step, device=self.logits.device)
         index = self._draw(step, random)
-        images = self.images.gather(index)
-        if not self.config.augment:
-            return images, self.logits[index]
-        images = _mix(_move(images, self.config.motion, random), self.config.mixed, random)
-        with torch.no_grad(), mixed(self.config.precision, images.device):
+        mine = slice(self.rank.index, None, self.rank.world)
+        if not config.augment:
+            return self.images.gather(index[mine]), self.logits[index[mine]]
+        motions = _motions(config.batch, config.motion, random)
+        partner, weight = _partners(config.batch, config.mixed, random)
+        images = _move(self.images.gather(index[mine]), motions[mine])
+        partner, weight = partner[mine], weight[mine]
+        if self.rank.alone:
+            images = _mix(images, images[partner], weight)
+        elif len(partner):  # another rank's views, as it makes them
+            others = _move(self.images.gather(index[partner]), motions[partner])
+            images = _mix(images, others, weight)
+        with torch.no_grad(), mixed(config.precision, images.device):
             return images, self.teacher(images)
 
     def _draw(self, step: int, random: torch.Generator) -> torch.Tensor:
@@ -124,9 +137,9 @@ def class_index(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     return order, sizes.cumsum(0) - sizes, sizes
 
 
-def _move(images: torch.Tensor, motion: float, random: torch.Generator) -> torch.Tensor:
-    """Flips half of the images, and turns, scales and shifts each a little."""
-    count, device = len(images), images.device
+def _motions(count: int, motion: float, random: torch.Generator) -> torch.Tensor:
+    """Affine maps [count, 2, 3]: half of them flip, and each turns, scales and shifts a little."""
+    device = random.device
 
     def draw(low: float, high: float) -> torch.Tensor:
         return torch.rand(count, generator=random, device=device) * (high - low) + low
@@ -136,28 +149,39 @@ def _move(images: torch.Tensor, motion: float, random: torch.Generator) -> torch
     flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
     across, down = draw(-0.25, 0.25) * motion, draw(-0.25, 0.25) * motion
     cosine, sine = turn.cos(), turn.sin()
-    matrix = torch.stack(
+    return torch.stack(
         [
             torch.stack([flip * cosine * zoom * stretch, -sine * zoom / stretch, across], 1),
             torch.stack([flip * sine * zoom * stretch, cosine * zoom / stretch, down], 1),
         ],
         1,
     )
-    where = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+
+
+def _move(images: torch.Tensor, motions: torch.Tensor) -> torch.Tensor:
+    """Images [M, C, H, W], each seen through its own affine map."""
+    where = functional.affine_grid(motions, list(images.shape), align_corners=False)
     return functional.grid_sample(
         images, where, mode="bilinear", padding_mode="border", align_corners=False
     )
 
 
-def _mix(images: torch.Tensor, share: float, random: torch.Generator) -> torch.Tensor:
-    """Blends a share of the images with another of the batch, by a uniform weight (mixup)."""
-    count, device = len(images), images.device
-    mixed = math.floor(count * share)
-    if mixed == 0:
-        return images
-    partner = torch.randperm(count, generator=random, device=device)[:mixed]
-    weight = torch.rand(mixed, generator=random, device=device).view(-1, 1, 1, 1)
+def _partners(
+    count: int, share: float, random: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whom the first of `count` views are blended with, and by which weight: [share * count]."""
+    blended, device = math.floor(count * share), random.device
+    if blended == 0:
+        return torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(0, device=device)
+    partner = torch.randperm(count, generator=random, device=device)[:blended]
     # The lesser weight goes to the partner, so that every view keeps its own class in the lead.
-    weight = weight * 0.5
-    blended = torch.lerp(images[:mixed], images[partner], weight)
-    return torch.cat([blended, images[mixed:]])
+    return partner, torch.rand(blended, generator=random, device=device) * 0.5
+
+
+def _mix(images: torch.Tensor, others: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Blends the first images with as many others, by weights [len(others)] (mixup)."""
+    blended = len(others)
+    if blended == 0:
+        return images
+    first = torch.lerp(images[:blended], others, weight.view(-1, 1, 1, 1))
+    return torch.cat([first, images[blended:]])

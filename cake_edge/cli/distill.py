@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cake_edge.cli.console import duration, emit, progress_sink
+from cake_edge.cli.console import configure_logging, duration, emit, progress_sink
 from cake_edge.cli.options import (
     examples,
     key_values,
@@ -18,6 +19,7 @@ from cake_edge.cli.options import (
 )
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.provenance import refuse_existing
+from cake_edge.ranks import rank_here
 
 if TYPE_CHECKING:
     from cake_edge.teachers.config import TeacherConfig
@@ -88,12 +90,17 @@ def command(
     """Trains a student to answer as the teacher does on a pool of synthetic images.
 
     An interrupted command goes on where it stopped when it is given again.
+    Under torchrun or accelerate launch the processes train together (docs/scaling.md).
     """
+    rank = rank_here()
+    if not rank.first:
+        configure_logging(logging.WARNING)
     if out.suffix.lower() != ".safetensors":
         raise click.UsageError(f"--out {out} must end in .safetensors: that is what is written")
-    if not out.is_file():  # of a file, distill itself finds out whether it is this very student
+    if rank.first and not out.is_file():
+        # Of a file, distill itself finds out whether it is this very student.
         refuse_existing(out)
-    from cake_edge.distill import distill
+    from cake_edge.distill import distill_share
     from cake_edge.pool import open_pool
     from cake_edge.recipe import distill_settings
     from cake_edge.students import StudentConfig
@@ -102,19 +109,22 @@ def command(
     chosen = {} if inherit is None else {"inherit": inherit}
     config = distill_settings({"preset": training, **chosen, **settings}, "--set ")
     small = StudentConfig(name=student, arguments=student_arguments)
-    network = load_teacher(teacher, device=torch_device(device, threads), seed=seed)
+    network = load_teacher(teacher, device=torch_device(rank.device(device), threads), seed=seed)
     images = open_pool(pool, teacher_digest=network.digest)
     with progress_sink() as progress:
-        result = distill(
+        result = distill_share(
             network,
             small,
             images,
             config,
             out,
+            rank=rank,
             seed=seed,
-            workers=workers - 1,  # this process trains, the others make views
+            workers=rank.workers(workers) - 1,  # this process trains, the others make views
             progress=progress,
         )
+    if result is None:  # the first rank tells of it
+        return
 
     def text() -> None:
         click.echo(f"{result.architecture}, {result.parameters} weights, in {out}")

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from cake_edge.ranks import ALONE, Rank
 from cake_edge.seeding import generator
 from cake_edge.stored_images import HeldImages
 from cake_edge.views import ViewConfig, Views, class_index
@@ -19,11 +20,13 @@ def pool_of(labels):
     return images, logits
 
 
-def views_of(teacher, labels=(0, 0, 0, 0, 0, 1, 1, 3), last=4, **settings):
+def views_of(teacher, labels=(0, 0, 0, 0, 0, 1, 1, 3), last=4, rank=ALONE, **settings):
     config = {"batch": 64, "augment": True, "motion": 1.0, "mixed": 0.5, "balance": True}
     images, logits = pool_of(list(labels))
     settings = ViewConfig(**{**config, **settings})
-    return Views(HeldImages(images), logits, teacher, settings, seed=0, first=0, last=last)
+    return Views(
+        HeldImages(images), logits, teacher, settings, seed=0, first=0, last=last, rank=rank
+    )
 
 
 def test_teacher_s_logits_are_of_the_very_view(teacher):
@@ -49,6 +52,21 @@ def test_worker_processes_give_the_same_steps_in_order(teacher, workers):
     for one, other in zip(here, there, strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"mixed": 0.0}, {"mixed": 1.0}, {"balance": False}, {"augment": False, "mixed": 0.0}],
+)
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_views_of_all_ranks_are_those_of_one_process(teacher, settings, world):
+    whole = views_of(teacher, batch=12, **settings).step(1)
+    for index in range(world):
+        rank = Rank(index=index, world=world)
+        part = views_of(teacher, batch=12, rank=rank, **settings).step(1)
+        assert len(part[0]) == 12 // world
+        assert torch.equal(part[0], whole[0][index::world])
+        torch.testing.assert_close(part[1], whole[1][index::world])
 
 
 def test_balance_draws_the_classes_that_occur_evenly(teacher):
