@@ -39,10 +39,12 @@ from cake_edge.networks import build_network
 from cake_edge.pool import Pool, synthesize
 from cake_edge.precision import Precision, mixed
 from cake_edge.progress import silent
+from cake_edge.ranks import ALONE
 from cake_edge.samplers import CakeConfig, CakePaperConfig
 from cake_edge.samplers.cost import image_steps
 from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.team import assembled
 from cake_edge.training import train
 from exporters.latency import load_average
 
@@ -131,10 +133,11 @@ def our_distillation(
     config = replace(row.training, steps=steps, precision=precision)
 
     def work() -> None:
-        with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder:
+        alone = assembled(ALONE, teacher.device)
+        with tempfile.TemporaryDirectory(prefix="cake-edge-") as folder, alone as team:
             train(
                 _student(row, teacher), teacher, pool, config, "speed", Path(folder) / "state",
-                seed=0, workers=0, progress=silent,
+                team=team, seed=0, workers=0, progress=silent,
             )  # fmt: skip
 
     return work

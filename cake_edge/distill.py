@@ -9,20 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from cake_edge.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
+from cake_edge.diagnostics import agreement_by_family, agreement_on_fresh_images
 from cake_edge.distill_config import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import OutputExists, PoolError, UsageMistake
 from cake_edge.networks import parameter_count
 from cake_edge.pool import Pool
-from cake_edge.priors import structured
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import refuse_existing, sha256_file, sha256_json, versions
 from cake_edge.ranks import ALONE, Rank
-from cake_edge.samplers.base import judge
-from cake_edge.seeding import derive_seed, generator
-from cake_edge.spec import decisions
 from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.team import assembled
@@ -47,6 +43,8 @@ class DistillResult:
     agreement_synthetic: float
     """Percent of fresh prior images, none of them trained on, that both classify alike; of a
     teacher with a sigmoid, percent of its decisions on labels that are the student's."""
+    agreement_families: dict[str, float]
+    """The same on families of images that the pool does not start from, their classes made even."""
     inherited: int
     """Tensors that started from the teacher's weights."""
 
@@ -151,11 +149,11 @@ def distill_share(
         )
         save_checkpoint(out, network, about)
     _state_path(out).unlink(missing_ok=True)
-    return _result(out, teacher, config, seed, time.monotonic() - started)
+    return _result(out, teacher, pool, config, seed, time.monotonic() - started)
 
 
 def _result(
-    out: Path, teacher: FrozenTeacher, config: DistillConfig, seed: int, seconds: float
+    out: Path, teacher: FrozenTeacher, pool: Pool, config: DistillConfig, seed: int, seconds: float
 ) -> DistillResult:
     trained, about = load_checkpoint(out)
     return DistillResult(
@@ -167,7 +165,10 @@ def _result(
         views=config.steps * config.batch,
         seconds=seconds,
         curve=[(int(step), float(loss)) for step, loss in about.manifest["curve"]],
-        agreement_synthetic=_held_out_agreement(trained, teacher, seed),
+        agreement_synthetic=agreement_on_fresh_images(trained, teacher, seed),
+        agreement_families=agreement_by_family(
+            trained, teacher, pool.about["config"].get("prior"), seed
+        ),
         inherited=int(about.manifest["inherited"]),
     )
 
@@ -207,16 +208,3 @@ def _finished(out: Path, plan: dict[str, Any]) -> bool:
             "choose another --out, or remove it"
         )
     return True
-
-
-def _held_out_agreement(student: nn.Module, teacher: FrozenTeacher, seed: int) -> float:
-    """Percent of decisions on fresh prior images that are alike; no training draws from them."""
-    count = 2048 if teacher.spec.height * teacher.spec.width <= 64 * 64 else 256
-    random = generator(derive_seed(seed, "held out"), "prior", device=teacher.device)
-    images = structured(count, teacher.spec, random)
-    student = student.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    head = teacher.spec.head
-    wanted = decisions(judge(teacher, images, 256), head)
-    with torch.no_grad():
-        given = torch.cat([decisions(student(part), head) for part in images.split(256)])
-    return 100 * float((given == wanted).double().mean())

@@ -408,6 +408,7 @@ class _Job:
                 "views": trained["views"],
                 "loss": trained["curve"],
                 "agreement_synthetic": trained["agreement_synthetic"],
+                "agreement_families": trained["agreement_families"],
                 "inherited": trained["inherited"],
             },
             quantize={

@@ -91,6 +91,7 @@ def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[
     return {
         **evaluated(row, teacher, made.path, folder),
         "agreement_synthetic": made.agreement_synthetic,
+        "agreement_families": made.agreement_families,
         "synthesis_seconds": round(synthesis, 1),
         "distillation_seconds": round(made.seconds, 1),
         "image_steps": cost.image_steps,

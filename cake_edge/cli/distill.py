@@ -130,5 +130,7 @@ def command(
         click.echo(f"{result.architecture}, {result.parameters} weights, in {out}")
         click.echo(f"{result.steps} steps, {result.views} views, {duration(result.seconds)}")
         click.echo(f"agrees with the teacher on {result.agreement_synthetic:.1f} % of fresh images")
+        for family, value in result.agreement_families.items():
+            click.echo(f"and on {value:.1f} % of a family that it was never shown, {family}")
 
     emit(result.to_dict(), as_json, text)

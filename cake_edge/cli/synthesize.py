@@ -73,8 +73,9 @@ def command(
 ) -> None:
     """Makes a pool of synthetic images from a teacher alone.
 
-    No data is read. An interrupted command goes on where it stopped when it is given again.
-    Under torchrun or accelerate launch each process makes a part (docs/scaling.md).
+    No data is read, unless the sampler's prior names a folder or a photo of yours. An interrupted
+    command goes on where it stopped when it is given again. Under torchrun or accelerate launch
+    each process makes a part (docs/scaling.md).
     """
     rank = rank_here()
     if rank.alone and not (out / "pool.json").exists():

@@ -172,6 +172,8 @@ class Distill(TypedDict, total=False):
     """Images seen, each view counted."""
     loss: list[list[float]]
     """[step, loss] in the order of steps."""
+    agreement_families: dict[str, float]
+    """As agreement_synthetic, on families of images that the pool does not start from."""
     agreement_synthetic: float | None
     """Percent of synthetic images not trained on that student and teacher classify alike; where
     labels do not exclude each other, of the labels of all of them."""

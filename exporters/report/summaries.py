@@ -54,6 +54,8 @@ def distill_facts(report: Report) -> Rows:
     agreement = distill.get("agreement_synthetic")
     if agreement is not None:
         rows.append(("Agreement on held-out synthetic images", words.percent(agreement)))
+    for family, value in distill.get("agreement_families", {}).items():
+        rows.append((f"Agreement on a family never shown: {family}", words.percent(value)))
     return rows
 
 

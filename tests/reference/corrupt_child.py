@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python -m reference.corrupt_child FOLDER [READER ...] [--case N]
 
-All of them, unless some are named. A reader gets 2 GiB more than it has, and 20 seconds a file;
+All of them, unless some are named. A reader gets 2 GiB more than it has, and 60 seconds a file;
 what opens files elsewhere to write, starts a program, speaks to the network or unpickles a name is
 noted by an audit hook.
 """
@@ -34,7 +34,7 @@ from reference.hostile import MARKER
 from cake_edge.cli import main as cake_edge
 from cake_edge.errors import CakeEdgeError, UsageMistake
 
-SECONDS = 20
+SECONDS = 60
 MISSING = ("name it with --arch", "leave --", "give --", "--input-size")
 """In a refusal for want of an option, where the file may be sound."""
 ROOM = 2 << 30

@@ -99,6 +99,7 @@ def sample_report() -> dict[str, Any]:
             "views": 1_536_000,
             "loss": [[s, 0.08 + 1.9 * math.exp(-s / 700)] for s in range(0, 6001, 50)],
             "agreement_synthetic": 91.2,
+            "agreement_families": {"spectrum": 84.5, "gratings": 77.0},
         },
         "quantize": {
             "ort-x86": {
