@@ -29,6 +29,7 @@ from cake_edge.pool import Pool, open_pool, shard_files, synthesize
 from cake_edge.priors import declared, placeless
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import environment, sha256_file, versions
+from cake_edge.ranks import refuse_ranks
 from cake_edge.recipe import Recipe, load_recipe, resolved
 from cake_edge.report_rows import data_free, int8_section, model_row
 from cake_edge.stages import Run, open_run
@@ -89,6 +90,7 @@ def run_recipe(
     Raises:
         CakeEdgeError: any of the stages refuses, for the reason it states.
     """
+    refuse_ranks("a whole job")
     data = data or (Path(recipe.evaluation.data) if recipe.evaluation.data else None)
     if data is not None and not data.exists():
         raise DatasetError(f"there is no evaluation data at {data}; give a folder or a .npz file")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cake_edge.errors import PoolError, UsageMistake
 
-__all__ = ["ALONE", "Rank", "rank_here", "wait_for_files"]
+__all__ = ["ALONE", "Rank", "rank_here", "refuse_ranks", "wait_for_files"]
 
 PATIENCE = 3600.0
 """Seconds without a new file after which the files of other ranks are given up."""
@@ -93,6 +93,20 @@ def rank_here(environment: Mapping[str, str] = os.environ) -> Rank:
     local = _number(environment, "LOCAL_RANK", 0)
     neighbours = _number(environment, "LOCAL_WORLD_SIZE", local + 1)
     return Rank(index=index, world=world, local=local, neighbours=neighbours)
+
+
+def refuse_ranks(what: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuses a launch of several processes, each of which would do the whole of `what`.
+
+    Raises:
+        UsageMistake: there is more than this process.
+    """
+    rank = rank_here(environment)
+    if not rank.alone:
+        raise UsageMistake(
+            f"{what} runs in one process, and {rank.world} were started: start it without torchrun "
+            "or accelerate launch; synthesize and distill are the steps that share their work"
+        )
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None) -> int:

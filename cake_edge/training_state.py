@@ -99,7 +99,7 @@ def restore_state(
     window.copy_(parts["window"]["sum"])
     _restore_optimiser(optimiser, parts.get("optimiser", {}))
     curve = [(int(step), float(loss)) for step, loss in about["curve"]]
-    return int(about["step"]), curve, [int(number) for number in about["ranks"]]
+    return int(about["step"]), curve, [int(number) for number in about.get("ranks", [1])]
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor]) -> None:

@@ -18,6 +18,7 @@ from cake_edge.cli.options import (
 from cake_edge.cli.teacher_options import teacher_options
 from cake_edge.errors import UsageMistake
 from cake_edge.provenance import refuse_existing, sha256_file
+from cake_edge.ranks import refuse_ranks
 
 if TYPE_CHECKING:
     from cake_edge.qat.config import QatConfig
@@ -94,6 +95,7 @@ def command(
         raise click.UsageError(f"--out {out} must end in .safetensors: that is what is written")
     if not out.is_file():  # of a file, the stage itself finds out whether it is of this plan
         refuse_existing(out)
+    refuse_ranks("qat")
     if onnx is not None:
         refuse_existing(onnx)
     from cake_edge.pool import open_pool

@@ -124,3 +124,17 @@ def test_the_same_network_through_every_door_gives_the_same_logits(root):
     assert max(row["pool_images"] for row in alike) <= 1e-4
     assert all(len(run["files"]) == 3 and run["inspect"]["macs"] for run in result["runs"].values())
     assert len(result["runs"]) == 20
+
+
+def test_every_paper_row_says_how_it_was_made_and_keeps_the_student_it_is_about(root):
+    rows = sorted((root / "benchmarks/results/paper").glob("*.json"))
+    assert rows
+    for path in rows:
+        result = json.loads(path.read_text())
+        assert path.stem == result["row"]
+        assert result["command"].startswith(f"python -m benchmarks.paper.run {path.stem} --seeds ")
+        assert {"versions", "processor", "machine"} <= result["environment"].keys()
+        assert result["summary"]["seeds"] == len(result["measured"])
+        kept = path.parent / result["kept"]["file"]
+        assert sha256_file(kept) == result["kept"]["sha256"]
+        assert kept.stat().st_size <= 2**20

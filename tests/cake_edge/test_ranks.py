@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cake_edge.errors import PoolError, UsageMistake
-from cake_edge.ranks import ALONE, Rank, rank_here, wait_for_files
+from cake_edge.ranks import ALONE, Rank, rank_here, refuse_ranks, wait_for_files
 
 LAUNCHED = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 
@@ -40,6 +40,12 @@ def test_the_launcher_s_variables_say_which_rank_this_is():
 def test_variables_that_do_not_fit_are_refused(change, message):
     with pytest.raises(UsageMistake, match=message):
         rank_here({**LAUNCHED, **change})
+
+
+def test_what_one_process_does_whole_is_not_done_by_several():
+    refuse_ranks("a whole job", {})
+    with pytest.raises(UsageMistake, match=r"a whole job runs in one process, and 4 were started"):
+        refuse_ranks("a whole job", LAUNCHED)
 
 
 def test_every_index_is_the_share_of_one_rank_whatever_else_is_left():
