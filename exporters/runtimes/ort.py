@@ -171,6 +171,7 @@ class OrtSession:
         self._placement: Placement | None = None
         self._session: Any = self._opened()
         self._input, self._output = self._ports(self._session)
+        self._call: Any = self._session.run
         self._fed, self._asked = self._input.name, [self._output.name]
         self._fitted: tuple[int, ...] | None = None
         try:
@@ -269,16 +270,13 @@ class OrtSession:
         # What fitted a moment ago fits: asking ONNX Runtime for names and shapes at every call
         # would cost a small network some percent of its time.
         if images.shape == self._fitted and images.dtype is FLOAT32:
-            return self._run(images)
+            return self._call(self._asked, {self._fed: images})[0]  # type: ignore[no-any-return]
         batch = self._input.shape[0]
         if isinstance(batch, int) and self._fixed_batch is None and len(images) not in (0, batch):
             return self._in_parts(images, batch)
         self._check(images)
         self._fitted = images.shape
-        return self._run(images)
-
-    def _run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        logits: npt.NDArray[np.float32] = self._session.run(self._asked, {self._fed: images})[0]
+        logits: npt.NDArray[np.float32] = self._call(self._asked, {self._fed: images})[0]
         return logits
 
     def _in_parts(self, images: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
@@ -372,4 +370,4 @@ class OrtSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._session = self._fitted = None
+        self._session = self._call = self._fitted = None
