@@ -138,3 +138,15 @@ def test_every_paper_row_says_how_it_was_made_and_keeps_the_student_it_is_about(
         kept = path.parent / result["kept"]["file"]
         assert sha256_file(kept) == result["kept"]["sha256"]
         assert kept.stat().st_size <= 2**20
+
+
+def test_the_documentation_says_what_the_latency_harness_costs(root):
+    result = json.loads((root / "benchmarks/results/latency_harness.json").read_text())
+    said = (root / "docs/benchmarking.md").read_text(encoding="utf-8")
+    said = said.partition("## What the harness itself costs")[2]
+    for model in result["models"].values():
+        loop, profile = model["bare loop"]["ratio"], model["profile"]["ratio"]
+        assert f"| {loop['estimate']:.3f} | {profile['estimate']:.3f} |" in said
+        bare = model["profile"]["bare_loop_over_its_profile"]["ratio"]["estimate"]
+        assert f"{bare:.3f}" in said
+    assert all(added["added_us"] < 0.1 for added in result["model that does nothing"].values())
