@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from cake_edge.cli.bench_options import INPUTS
 from cake_edge.cli.console import duration, table
 
 __all__ = ["short_reason", "show_plan", "show_rows"]
+
+CLAUSE_END = re.compile(r": |; | \(\[")
 
 Found = dict[str, Any]
 LONGEST_CLAUSE = 70
@@ -81,7 +84,7 @@ def show_plan(plan: Found) -> None:
 def short_reason(row: Found) -> str:
     """The first clause of why a row failed; empty where it did not. The table's foot has it all."""
     why = _reason(row).removeprefix(row["path"]).lstrip(": ")
-    return why.partition(": ")[0]
+    return CLAUSE_END.split(why, maxsplit=1)[0]
 
 
 def _reason(row: Found) -> str:

@@ -50,9 +50,9 @@ def vertical_axis(
     """Draws an axis around the values, or from zero."""
     low, high = min(values), max(values)
     pad = 0.15 * ((high - low) or 1.0)
-    ticks = linear_ticks(
-        min(low, 0.0) if from_zero else low - pad, high if from_zero else high + pad
-    )
+    # A size or a percentage is never below zero, and neither is its axis.
+    below = max(low - pad, 0.0) if low >= 0 else low - pad
+    ticks = linear_ticks(min(low, 0.0) if from_zero else below, high if from_zero else high + pad)
     scale = linear(ticks[0], ticks[-1], area.bottom, area.top)
     for tick in ticks:
         canvas.line(area.left, scale(tick), area.right, scale(tick), "grid")

@@ -59,6 +59,8 @@ def test_a_reason_that_names_its_file_names_it_once() -> None:
     why = "a.onnx is no model: export it again"
     assert short_reason(row(failure=why)) == "is no model"
     assert short_reason(row(failure=None)) == ""
+    why = "a.onnx is not a model ORT 1.3 can open ([Error] : 7 : BAD); export it again"
+    assert short_reason(row(failure=why)) == "is not a model ORT 1.3 can open"
     assert short_reason(row(cold_start={"failure": "no answer: x"})) == "no answer"
 
 

@@ -57,6 +57,16 @@ def test_equal_values_still_have_an_axis() -> None:
     assert AREA.top <= scale(5) <= AREA.bottom
 
 
+def test_what_is_never_below_zero_has_no_axis_below_zero() -> None:
+    canvas = Canvas(480, 260)
+    scale = vertical_axis(canvas, AREA, [0.28, 4.94], " MB")
+    assert "-2 MB" not in words(canvas)
+    assert scale(0) == AREA.bottom
+    canvas = Canvas(480, 260)
+    vertical_axis(canvas, AREA, [-1.0, 4.0], "")
+    assert "-2" in words(canvas)
+
+
 def test_each_bubble_is_named_with_its_detail_beside_it() -> None:
     canvas = Canvas(480, 260)
     names = [("first", "1 MB"), ("second", "2 MB")]
