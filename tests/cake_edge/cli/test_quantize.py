@@ -34,7 +34,7 @@ def test_ranges_come_from_a_pool(run: Run, model: Path, pool_folder: Path, tmp_p
     result = run("quantize", model, "--pool", pool_folder, "--keep-slower", "--out", out)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{out}: INT8 for ort-x86, ")
-    assert "of 6 synthetic images kept apart" in result.stdout
+    assert "on 6 synthetic images kept apart" in result.stdout
     assert "Ranges from: 18 synthetic images" in result.stdout
     assert "Weighted operators in INT8: 16 of 16" in result.stdout
     assert "that of FP32, with its 95 % interval" in result.stdout

@@ -108,7 +108,7 @@ def test_chains_that_leave_the_numbers_are_stopped(make_teacher):
         ({"tuple_size": 1}, "at least 2"),
         ({"step_size": 0.0}, "above 0"),
         ({"variation": -1.0}, "0 or more"),
-        ({"prior": "x"}, "allowed: gaussian"),
+        ({"prior": "x"}, "allowed: broad"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, words):
