@@ -262,7 +262,8 @@ def main(turns: int, write_pool: Path | None, results: Path) -> None:
         for what, least in LEAST.items()
         for subject, figure in found[what].items()
     }
-    write_results(results, ["python", "-m", "benchmarks.distillation_speed"], {
+    command = ["python", "-m", "benchmarks.distillation_speed", "--turns", str(turns)]
+    write_results(results, command, {
         "promises": {**kept, "large pool within 4 GiB": found["large_pool"]["kept"]},
         "least": LEAST, "batch": BATCH, "steps": STEPS,
         "load": {"before": before, "after": load_average()}, **found,
