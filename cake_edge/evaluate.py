@@ -24,7 +24,15 @@ from cake_edge.selection import own_labels
 from cake_edge.spec import ImageSpec
 from cake_edge.tally import Evaluation, Tally
 
-__all__ = ["Dataset", "Evaluation", "Infer", "evaluate", "evaluate_many", "open_dataset"]
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "Infer",
+    "evaluate",
+    "evaluate_many",
+    "open_dataset",
+    "read_image",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +232,7 @@ def _open_folder(path: Path, spec: ImageSpec) -> Dataset:
         labels += [label] * len(inside)
 
     def read(place: int) -> Image.Image:
-        return _decode(files[place])
+        return read_image(files[place])
 
     if spec.channels not in MODES:
         raise DatasetError(
@@ -288,7 +296,12 @@ def _read_classes(listed: Path, spec: ImageSpec) -> dict[str, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def _decode(file: Path) -> Image.Image:
+def read_image(file: Path) -> Image.Image:
+    """Decodes one image file, whatever its mode and size.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
     try:
         with Image.open(file) as stream:
             image: Image.Image = stream.copy()

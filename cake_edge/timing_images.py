@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cake_edge.errors import DatasetError, UsageMistake
-from cake_edge.evaluate import SUFFIXES
+from cake_edge.evaluate import SUFFIXES, read_image
 from cake_edge.fitting import MODES, Pixels, fitted
 from cake_edge.spec import ImageSpec
 
@@ -72,7 +72,7 @@ def _of_folder(path: Path) -> TimingImages:
                 f"{path}: image files have 1 or 3 channels, but the model takes {spec.channels}; "
                 "give an npz with its channels"
             )
-        return np.stack([fitted(_read(file), spec) for file in chosen[:count]])
+        return np.stack([fitted(read_image(file), spec) for file in chosen[:count]])
 
     return TimingImages(name=_name(path, [file.read_bytes() for file in chosen]), take=take)
 
@@ -115,17 +115,6 @@ def _name(path: Path, contents: Sequence[bytes]) -> str:
     for content in contents:
         digest.update(content)
     return f"{path.resolve().name} (sha256 {digest.hexdigest()[:12]})"
-
-
-def _read(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as stream:
-            image: Image.Image = stream.copy()
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DatasetError(
-            f"{file} cannot be read as an image ({error}); replace or remove it"
-        ) from error
-    return image
 
 
 def _read_npz(path: Path) -> Array:

@@ -30,12 +30,21 @@ class Priors(dict[str, Prior]):
             UsageMistake: there is no such prior; the message has the names that are near.
             DatasetError: what the name points at is not there, or holds no image.
         """
+        self.check(name)
         own = open_own(name)
-        if own is None:
+        assert own is not None
+        return own
+
+    def check(self, name: str) -> None:
+        """Refuses what is no name of a prior, without looking at what it points to.
+
+        Raises:
+            UsageMistake: the message has the names that are near.
+        """
+        if name not in self:
             shown = [*sorted(self), *(f"{word}:PATH" for word in OWN)]
             near = near_names(name, self) or near_names(name.partition(":")[0], OWN)
             raise UsageMistake(f"prior is {name!r}{near}; allowed: {', '.join(shown)}")
-        return own
 
 
 def user_images(prior: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 
 from cake_edge.batch import SyntheticBatch
-from cake_edge.errors import UsageMistake, near_names
+from cake_edge.errors import UsageMistake
 from cake_edge.losses.contrast import pair_contrast
 from cake_edge.losses.head import head_of
 from cake_edge.losses.image_prior import total_variation
@@ -63,11 +63,7 @@ class CakeConfig:
     """Store images as float16."""
 
     def __post_init__(self) -> None:
-        if self.prior not in PRIORS:
-            raise UsageMistake(
-                f"prior is {self.prior!r}{near_names(self.prior, PRIORS)}; "
-                f"allowed: {', '.join(sorted(PRIORS))}"
-            )
+        PRIORS.check(self.prior)
         if not 0 <= self.pushed_share <= 1:
             raise UsageMistake(f"pushed_share is {self.pushed_share}; it must lie in [0, 1]")
         for field in ("oversample", "steps", "snapshots", "images_per_shard", "batch"):

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from cake_edge.batch import SyntheticBatch
-from cake_edge.errors import UsageMistake, near_names
-from cake_edge.priors import PRIORS
+from cake_edge.errors import UsageMistake
 from cake_edge.qat.generator import ImageGenerator
 from cake_edge.samplers.base import judge
 from cake_edge.samplers.optimise import draw_tuples
@@ -21,7 +20,6 @@ __all__ = [
     "at_least_one",
     "even_targets",
     "finished",
-    "known_prior",
     "not_negative",
     "pixel_box",
     "positive",
@@ -74,18 +72,6 @@ def positive(settings: Any, *fields: str) -> None:
     for field in fields:
         if getattr(settings, field) <= 0:
             raise UsageMistake(f"{field} is {getattr(settings, field)}; it must be above 0")
-
-
-def known_prior(name: str) -> None:
-    """Refuses the name of a prior that there is not.
-
-    Raises:
-        UsageMistake: with the names that are near.
-    """
-    if name not in PRIORS:
-        raise UsageMistake(
-            f"prior is {name!r}{near_names(name, PRIORS)}; allowed: {', '.join(sorted(PRIORS))}"
-        )
 
 
 def shard_size(images_per_shard: int, count: int, index: int) -> int:

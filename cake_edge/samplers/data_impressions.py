@@ -25,7 +25,6 @@ from cake_edge.samplers.common import (
     at_least_one,
     even_targets,
     finished,
-    known_prior,
     pixel_box,
     positive,
     shard_size,
@@ -65,7 +64,7 @@ class DataImpressionsConfig:
     """Store images as float16."""
 
     def __post_init__(self) -> None:
-        known_prior(self.prior)
+        PRIORS.check(self.prior)
         at_least_one(self, "steps", "images_per_shard", "batch")
         positive(self, "temperature", "step_size")
         if not self.scales or min(self.scales) <= 0:

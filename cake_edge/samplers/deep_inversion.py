@@ -34,7 +34,6 @@ from cake_edge.samplers.common import (
     at_least_one,
     even_targets,
     finished,
-    known_prior,
     not_negative,
     pixel_box,
     positive,
@@ -86,7 +85,7 @@ class DeepInversionConfig:
     """Store images as float16."""
 
     def __post_init__(self) -> None:
-        known_prior(self.prior)
+        PRIORS.check(self.prior)
         at_least_one(self, "steps", "images_per_shard", "batch")
         positive(self, "step_size")
         not_negative(

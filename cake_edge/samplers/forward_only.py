@@ -18,7 +18,7 @@ from cake_edge.batch import SyntheticBatch
 from cake_edge.losses.head import head_of
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.base import judge
-from cake_edge.samplers.common import Cost, at_least_one, finished, known_prior, shard_size
+from cake_edge.samplers.common import Cost, at_least_one, finished, shard_size
 from cake_edge.samplers.optimise import balanced_selection
 from cake_edge.seeding import generator
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -45,7 +45,7 @@ class ForwardOnlyConfig:
     """Store images as float16."""
 
     def __post_init__(self) -> None:
-        known_prior(self.prior)
+        PRIORS.check(self.prior)
         at_least_one(self, "oversample", "bins", "images_per_shard", "batch")
 
     def build(self, teacher: FrozenTeacher, *, count: int, seed: int) -> ForwardOnlySampler:

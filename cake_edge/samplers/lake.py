@@ -25,7 +25,6 @@ from cake_edge.samplers.common import (
     Cost,
     at_least_one,
     finished,
-    known_prior,
     not_negative,
     positive,
     shard_size,
@@ -67,7 +66,7 @@ class LakeConfig:
     """Store images as float16."""
 
     def __post_init__(self) -> None:
-        known_prior(self.prior)
+        PRIORS.check(self.prior)
         at_least_one(self, "steps", "images_per_shard", "batch")
         positive(self, "step_size")
         not_negative(self, "decades", "classification", "contrast", "variation")
