@@ -1,7 +1,7 @@
 """Mixed precision: matrix products in bfloat16, everything that sums in float32.
 
 bfloat16 has the range of float32, so no loss is scaled and a run needs nothing else to stay finite.
-On processors with AVX512-BF16 or AMX it halves the time of convolutions; elsewhere it may cost.
+Processors with AVX512-BF16 or AMX compute convolutions faster in it; others may be slower.
 """
 
 from __future__ import annotations

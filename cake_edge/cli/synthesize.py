@@ -50,7 +50,7 @@ __all__ = ["command"]
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="bfloat16: about twice as fast on CUDA and on processors with AVX512-BF16.",
+    help="bfloat16: faster on CUDA and on processors with AVX512-BF16, slower on others.",
 )
 @click.option("--count", type=click.IntRange(min=1), required=True, help="Images in the pool.")
 @settings_option(

@@ -150,3 +150,11 @@ def test_the_documentation_says_what_the_latency_harness_costs(root):
         bare = model["profile"]["bare_loop_over_its_profile"]["ratio"]["estimate"]
         assert f"{bare:.3f}" in said
     assert all(added["added_us"] < 0.1 for added in result["model that does nothing"].values())
+
+
+def test_the_documentation_says_what_mixed_precision_gains(root):
+    result = json.loads((root / "benchmarks/results/distillation_speed.json").read_text())
+    said = (root / "docs/recipes.md").read_text(encoding="utf-8")
+    for what in ("synthesis", "distillation"):
+        full, low = (result[what][f"ResNet-20, {name}"] for name in ("float32", "bfloat16"))
+        assert f"{full['our_seconds'] / low['our_seconds']:.1f} times as fast" in said
