@@ -46,7 +46,7 @@ class DistillResult:
     agreement_families: dict[str, float]
     """The same on families of images that the pool does not start from, their classes made even."""
     inherited: int
-    """Tensors that started from the teacher's weights."""
+    """Tensors that started from the weights of the teacher, or of its assistant."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -61,6 +61,7 @@ def distill(
     out: Path,
     *,
     seed: int,
+    assistant: FrozenTeacher | None = None,
     workers: int = 0,
     progress: Progress = silent,
 ) -> DistillResult:
@@ -70,7 +71,7 @@ def distill(
     """
     result = distill_share(
         teacher, student, pool, config, out,
-        rank=ALONE, seed=seed, workers=workers, progress=progress,
+        rank=ALONE, seed=seed, assistant=assistant, workers=workers, progress=progress,
     )  # fmt: skip
     assert result is not None  # one that is alone is the first
     return result
@@ -85,6 +86,7 @@ def distill_share(
     *,
     rank: Rank,
     seed: int,
+    assistant: FrozenTeacher | None = None,
     workers: int = 0,
     progress: Progress = silent,
 ) -> DistillResult | None:
@@ -93,9 +95,12 @@ def distill_share(
     The result is the moving average of the weights at the last step: nothing is chosen.
 
     Args:
+        teacher: who judged the pool, and whom the student is compared with at the end.
         pool: at hand on every machine; the state of a run need be on the first rank's alone.
         out: a new safetensors file; beside it lies the state of an unfinished run.
         rank: which of the processes this is; each makes an equal part of a step's views.
+        assistant: a student of the teacher's that this one learns from, and inherits from, in the
+            teacher's place (Mirzadeh et al., arXiv 1902.03393).
         workers: processes that make views while this one trains; 0 makes them here.
 
     Returns:
@@ -105,7 +110,8 @@ def distill_share(
         PoolError: the pool was made by another teacher.
         NumericsError: the loss is not finite.
         OutputExists: `out` holds a student of another plan.
-        UsageMistake: the batch cannot be shared evenly, or the ranks' plans differ.
+        UsageMistake: the batch cannot be shared evenly, the ranks' plans differ, or there is an
+            assistant but nothing to ask it.
         RuntimeUnavailable: there are several ranks, and Accelerate is not installed.
     """
     if pool.teacher_digest != teacher.digest:
@@ -113,14 +119,21 @@ def distill_share(
             f"the pool {pool.path} was made by another teacher (weights "
             f"{pool.teacher_digest[:12]}…, given {teacher.digest[:12]}…); make one with this one"
         )
+    if assistant is not None and not config.augment:
+        raise UsageMistake(
+            "augment is off, so the pool's own logits are learned, which are the teacher's and not "
+            "the assistant's; set augment to true, or leave the assistant out"
+        )
+    answering = assistant or teacher
     _check_parts(config.batch, rank)
     started = time.monotonic()
     network, architecture, arguments = build_student(student, teacher.spec, seed=seed)
-    inherited = inherit_weights(network, teacher.network) if config.inherit else 0
+    inherited = inherit_weights(network, answering.network) if config.inherit else 0
     plan = json.loads(json.dumps({
         "config": asdict(config),
         "seed": seed,
         "teacher": teacher.digest,
+        **({"assistant": assistant.digest} if assistant is not None else {}),
         "pool": pool.digest,
         "architecture": architecture,
         "arguments": arguments,
@@ -134,7 +147,7 @@ def distill_share(
         if not finished:
             network.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             average, curve, ranks = train(
-                network, teacher, pool, config, key, _state_path(out),
+                network, answering, pool, config, key, _state_path(out),
                 team=team, seed=seed, workers=workers, progress=progress,
             )  # fmt: skip
     if not rank.first:
@@ -201,7 +214,8 @@ def _finished(out: Path, plan: dict[str, Any]) -> bool:
     if about is None:
         refuse_existing(out)
         return False
-    differs = sorted(key for key in plan if about.manifest.get(key) != plan[key])
+    # A plan without an assistant does not name one.
+    differs = sorted(k for k in {*plan, "assistant"} if about.manifest.get(k) != plan.get(k))
     if differs:
         raise OutputExists(
             f"{out} holds a student of other settings (different: {', '.join(differs)}); "

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from cake_edge import distill as distilling
 from cake_edge import training
 from cake_edge.checkpoint import load_checkpoint
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
@@ -198,6 +199,38 @@ def test_another_teacher_s_pool_is_refused(make_teacher, pool, tmp_path):
         distill(
             make_teacher("plain", seed=4), STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0
         )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_assistant_is_learned_from_and_the_teacher_stays_the_measure(
+    teacher, pool, make_teacher, undisturbed, tmp_path, monkeypatch
+):
+    assistant, measures = make_teacher("test_resnet"), []
+    monkeypatch.setattr(distilling, "agreement_on_fresh_images", lambda *of: measures.append(of[1]))
+    monkeypatch.setattr(distilling, "agreement_by_family", lambda *_: {})
+    config = replace(QUICK, steps=3)
+    out = tmp_path / "s.safetensors"
+    asked = []
+    assistant.register_forward_hook(lambda *_: asked.append("assistant"))
+    teacher_hook = teacher.register_forward_hook(lambda *_: asked.append("teacher"))
+    student = StudentConfig(name="test_resnet")
+    result = distill(teacher, student, pool, config, out, seed=0, assistant=assistant)
+    teacher_hook.remove()
+    assert asked == ["assistant"] * 3
+    assert measures == [teacher]
+    assert result.inherited > 0, "from the assistant: the teacher is of another family"
+    manifest = load_checkpoint(out)[1].manifest
+    assert (manifest["teacher"], manifest["assistant"]) == (teacher.digest, assistant.digest)
+    with pytest.raises(OutputExists, match="different: assistant, inherited"):
+        distill(teacher, student, pool, config, out, seed=0)
+
+
+def test_an_assistant_is_refused_where_nobody_would_ask_it(teacher, pool, make_teacher, tmp_path):
+    with pytest.raises(UsageMistake, match="augment is off.*leave the assistant out"):
+        distill(
+            teacher, STUDENT, pool, replace(QUICK, augment=False, mixed=0.0),
+            tmp_path / "s.safetensors", seed=0, assistant=make_teacher("test_resnet"),
+        )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
 
