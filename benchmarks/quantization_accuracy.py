@@ -70,7 +70,7 @@ def vendor(name: str, teacher: FrozenTeacher, folder: Path, data: Path) -> Subje
         parent=teacher.digest, parameters=teacher.parameters_total,
     )  # fmt: skip
     export_onnx(teacher.network, model, card)
-    sampler = CakeConfig(images_per_shard=BATCH, batch=BATCH, half=False)
+    sampler = CakeConfig(images_per_shard=BATCH, batch=BATCH, stored="float32")
     maker = sampler.build(teacher, count=COUNT, seed=SEED)
     pushed = [maker.shard(index).images.numpy() for index in range(COUNT // BATCH)]
     return Subject(

@@ -38,6 +38,7 @@ from cake_edge.provenance import (
 from cake_edge.ranks import ALONE, Rank, wait_for_files
 from cake_edge.samplers.base import SamplerConfig
 from cake_edge.spec import ImageSpec
+from cake_edge.storage import Stored, decoded, encoded
 from cake_edge.stored_images import MappedImages, read_tensors
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.workers import map_shards
@@ -80,8 +81,9 @@ class Pool:
         Raises:
             PoolError: a shard is missing or damaged.
         """
+        spec = self.spec
         for entry in self.about["shards"]:
-            yield _read_shard(self.path / entry["file"])
+            yield _read_shard(self.path / entry["file"], spec)
 
     def batches(self, size: int) -> Iterator[SyntheticBatch]:
         """Yields batches of at most `size` images, in order."""
@@ -92,7 +94,8 @@ class Pool:
     def images(self) -> MappedImages:
         """Returns the images where they lie, to be gathered by index."""
         files = [self.path / entry["file"] for entry in self.about["shards"]]
-        return MappedImages(files, [len(read_tensors(file)["targets"]) for file in files])
+        sizes = [len(read_tensors(file)["targets"]) for file in files]
+        return MappedImages(files, sizes, self.spec)
 
     def logits(self) -> torch.Tensor:
         """Returns the teacher's logits on every image, [N, classes]."""
@@ -279,7 +282,7 @@ def synthesize_share(
 
     note(before)
     map_shards(
-        _ShardJob(maker, out, sampler.half, precision, teacher.device),
+        _ShardJob(maker, out, teacher.spec, sampler.stored, precision, teacher.device),
         missing,
         workers=workers if teacher.device.type == "cpu" else 1,
         note=lambda done: note(before + done),
@@ -319,7 +322,8 @@ class _ShardJob:
 
     maker: Any
     out: Path
-    half: bool
+    spec: ImageSpec
+    stored: Stored
     precision: Precision
     device: torch.device
 
@@ -327,7 +331,7 @@ class _ShardJob:
         with mixed(self.precision, self.device):
             batch: SyntheticBatch = self.maker.shard(index)
         tensors = {
-            "images": batch.images.half() if self.half else batch.images,
+            "images": encoded(batch.images, self.spec, self.stored),
             "logits": batch.logits,
             "targets": batch.targets,
             "steps": batch.steps,
@@ -368,10 +372,10 @@ def _whole(out: Path, about: Mapping[str, Any]) -> bool:
     return whole
 
 
-def _read_shard(path: Path) -> SyntheticBatch:
+def _read_shard(path: Path, spec: ImageSpec) -> SyntheticBatch:
     tensors = read_tensors(path)
     return SyntheticBatch(
-        images=tensors["images"].float(),
+        images=decoded(tensors["images"], spec),
         logits=tensors["logits"],
         targets=tensors["targets"],
         steps=tensors["steps"],

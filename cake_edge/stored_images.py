@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cake_edge.errors import PoolError
+from cake_edge.spec import ImageSpec
+from cake_edge.storage import decoded
 
 __all__ = ["HeldImages", "ImageSource", "MappedImages", "read_tensors"]
 
@@ -30,30 +32,31 @@ class ImageSource(Protocol):
 
 
 class HeldImages:
-    """Images in memory, on any device."""
+    """Images in memory, on any device, as a pool keeps them."""
 
-    def __init__(self, images: torch.Tensor) -> None:
-        self.images = images
+    def __init__(self, images: torch.Tensor, spec: ImageSpec) -> None:
+        self.images, self.spec = images, spec
 
     def __len__(self) -> int:
         return len(self.images)
 
     def gather(self, index: torch.Tensor) -> torch.Tensor:
         """Returns images [M, C, H, W] float32 for indices [M]."""
-        return self.images[index].float()
+        return decoded(self.images[index], self.spec)
 
 
 class MappedImages:
     """Images in the shards of a pool; a copy that goes to another process opens its own maps."""
 
-    def __init__(self, files: list[Path], sizes: list[int]) -> None:
+    def __init__(self, files: list[Path], sizes: list[int], spec: ImageSpec) -> None:
         """Names the shards.
 
         Args:
             files: safetensors files, in order.
             sizes: how many images each of them holds.
+            spec: of the space that they are read back in.
         """
-        self.files, self.starts = files, [0, *accumulate(sizes)]
+        self.files, self.starts, self.spec = files, [0, *accumulate(sizes)], spec
         self._maps: dict[int, torch.Tensor] = {}
 
     def __len__(self) -> int:
@@ -69,16 +72,16 @@ class MappedImages:
             PoolError: a shard is missing or damaged.
         """
         rows = [self._row(place) for place in index.tolist()]
-        return torch.stack(rows).to(index.device).float()
+        return decoded(torch.stack(rows).to(index.device), self.spec)
 
     @property
     def nbytes(self) -> int:
-        """Size of all images, in the precision they are stored in."""
+        """Size of all images as they are stored, in bytes."""
         first = self._shard(0)
         return first[0].nbytes * len(self)
 
     def copy_to(self, device: torch.device) -> torch.Tensor:
-        """Returns all images on `device`, in the precision they are stored in."""
+        """Returns all images on `device` as they are stored, for `HeldImages`."""
         first = self._shard(0)
         held = torch.empty((len(self), *first.shape[1:]), dtype=first.dtype, device=device)
         for number, start in enumerate(self.starts[:-1]):
@@ -96,7 +99,7 @@ class MappedImages:
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """Opens a shard: images, logits, targets and steps, in the precision they are stored in.
+    """Opens a shard: images, logits, targets and steps, as they are stored.
 
     The tensors lie in a memory map: what is not touched is not read.
 

@@ -144,7 +144,7 @@ def _source(pool: Pool, device: torch.device) -> ImageSource:
     """The pool's images: in the memory of a CUDA device where half of what is free holds them."""
     mapped = pool.images()
     if device.type == "cuda" and mapped.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-        return HeldImages(mapped.copy_to(device))
+        return HeldImages(mapped.copy_to(device), pool.spec)
     return mapped
 
 

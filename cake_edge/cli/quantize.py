@@ -190,7 +190,7 @@ def _from_teacher(
 
     teacher = load_teacher(config, device=device, seed=seed)
     _require_same_space(f"the teacher {config.reference}", teacher.spec, spec)
-    sampler = CakeConfig(prior=prior, images_per_shard=BATCH, batch=BATCH, half=False)
+    sampler = CakeConfig(prior=prior, images_per_shard=BATCH, batch=BATCH, stored="float32")
     maker = sampler.build(teacher, count=count, seed=seed)
     batches = (maker.shard(index).images.cpu().numpy() for index in range(-(-count // BATCH)))
     return _kept(batches, scratch)

@@ -9,6 +9,7 @@ import torch
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import NumericsError
 from cake_edge.precision import mixed
+from cake_edge.storage import Stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["Sampler", "SamplerConfig", "judge"]
@@ -27,8 +28,8 @@ class SamplerConfig(Protocol):
     name: ClassVar[str]
 
     @property
-    def half(self) -> bool:
-        """Store images as float16; the logits are taken on the stored values."""
+    def stored(self) -> Stored:
+        """What images are stored as; the logits are taken on the stored values."""
 
     @property
     def images_per_shard(self) -> int:

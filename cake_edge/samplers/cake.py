@@ -22,8 +22,10 @@ from cake_edge.losses.head import head_of
 from cake_edge.losses.image_prior import total_variation
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.base import judge
+from cake_edge.samplers.common import beyond_pixels
 from cake_edge.samplers.optimise import balanced_selection, descend, draw_tuples
 from cake_edge.seeding import generator
+from cake_edge.storage import Stored, as_stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["CakeConfig"]
@@ -59,11 +61,12 @@ class CakeConfig:
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 240
     """Images that pass the teacher at once. A shard holds `oversample` times its images besides."""
-    half: bool = True
-    """Store images as float16."""
+    stored: Stored = "float16"
+    """What a value of an image is stored as: uint8, float16 or float32."""
 
     def __post_init__(self) -> None:
         PRIORS.check(self.prior)
+        check_stored(self.stored, beyond_pixels(self.prior))
         if not 0 <= self.pushed_share <= 1:
             raise UsageMistake(f"pushed_share is {self.pushed_share}; it must lie in [0, 1]")
         for field in ("oversample", "steps", "snapshots", "images_per_shard", "batch"):
@@ -187,9 +190,9 @@ class CakeSampler:
 
     def _stored(self, batch: SyntheticBatch) -> SyntheticBatch:
         """Rounds to what is written, and asks the teacher about exactly that."""
-        if not self.config.half:
+        if self.config.stored == "float32":
             return batch
-        images = batch.images.half().float()
+        images = as_stored(batch.images, self.teacher.spec, self.config.stored)
         logits = judge(self.teacher, images, self.config.batch)
         return SyntheticBatch(
             images=images, logits=logits, targets=batch.targets, steps=batch.steps

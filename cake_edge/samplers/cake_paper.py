@@ -24,6 +24,7 @@ from cake_edge.samplers.base import judge
 from cake_edge.samplers.optimise import draw_tuples
 from cake_edge.schedules import log_cosine, log_linear
 from cake_edge.seeding import generator
+from cake_edge.storage import Stored, as_stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["CakePaperConfig"]
@@ -60,10 +61,11 @@ class CakePaperConfig:
     """Add sqrt(2 eta) N(0, 1) after every step: the explicit form, LAKE."""
     soft_labels: bool = True
     """Keep the teacher's soft answer; otherwise its decision alone."""
-    half: bool = False
-    """Store images as float16."""
+    stored: Stored = "float32"
+    """What a value of an image is stored as: float16 or float32."""
 
     def __post_init__(self) -> None:
+        check_stored(self.stored, "the images of cake-paper go beyond them")
         if self.tuple_size < 1 or self.batch < 1 or self.batch % self.tuple_size:
             raise UsageMistake(
                 f"batch is {self.batch} and tuple_size {self.tuple_size}; "
@@ -170,9 +172,7 @@ class CakePaperSampler:
 
     def _labelled(self, images: torch.Tensor, targets: torch.Tensor, index: int) -> SyntheticBatch:
         size = min(self.config.batch, self.count - index * self.config.batch)
-        images = images[:size]
-        if self.config.half:
-            images = images.half().float()
+        images = as_stored(images[:size], self.teacher.spec, self.config.stored)
         logits = judge(self.teacher, images, self.config.batch)
         if not self.config.soft_labels:
             # A decision as logits: a margin that softmax turns into one and zeros in float32.

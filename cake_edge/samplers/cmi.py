@@ -43,6 +43,7 @@ from cake_edge.samplers.common import (
 )
 from cake_edge.samplers.crops import random_crops
 from cake_edge.seeding import generator
+from cake_edge.storage import Stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["CmiConfig"]
@@ -81,10 +82,11 @@ class CmiConfig:
     """Images a shard: the unit of resuming, and as many as the bank can know."""
     batch: int = 120
     """Images that are optimised together and share statistics; decides what is made."""
-    half: bool = True
-    """Store images as float16."""
+    stored: Stored = "float16"
+    """What a value of an image is stored as: uint8, float16 or float32."""
 
     def __post_init__(self) -> None:
+        check_stored(self.stored)
         at_least_one(self, "steps", "projection", "latent", "width", "images_per_shard", "batch")
         positive(self, "learning_rate", "latent_rate", "temperature")
         not_negative(self, "classification", "statistics", "contrast")
@@ -129,7 +131,7 @@ class CmiSampler:
                     bank = torch.cat([bank, features.of(made[-1])[1]])
         return finished(
             self.teacher, torch.cat(made), targets,
-            steps=config.steps, batch=config.batch, half=config.half,
+            steps=config.steps, batch=config.batch, stored=config.stored,
         )  # fmt: skip
 
 

@@ -13,11 +13,13 @@ from cake_edge.qat.generator import ImageGenerator
 from cake_edge.samplers.base import judge
 from cake_edge.samplers.optimise import draw_tuples
 from cake_edge.spec import ImageSpec
+from cake_edge.storage import Stored, as_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = [
     "Cost",
     "at_least_one",
+    "beyond_pixels",
     "even_targets",
     "finished",
     "not_negative",
@@ -74,6 +76,11 @@ def positive(settings: Any, *fields: str) -> None:
             raise UsageMistake(f"{field} is {getattr(settings, field)}; it must be above 0")
 
 
+def beyond_pixels(prior: str) -> str:
+    """Returns what takes images straight from a prior out of [0, 1]; empty where nothing does."""
+    return "the prior gaussian is noise that goes beyond them" if prior == "gaussian" else ""
+
+
 def shard_size(images_per_shard: int, count: int, index: int) -> int:
     """Returns how many of `count` images are in shard `index`: the last one may be short."""
     return min(images_per_shard, count - index * images_per_shard)
@@ -100,12 +107,10 @@ def finished(
     *,
     steps: int,
     batch: int,
-    half: bool,
+    stored: Stored,
 ) -> SyntheticBatch:
     """Rounds images [N, C, H, W] to what is stored, and asks the teacher about exactly that."""
-    images = images.detach()
-    if half:
-        images = images.half().float()
+    images = as_stored(images.detach(), teacher.spec, stored)
     return SyntheticBatch(
         images=images,
         logits=judge(teacher, images, batch),

@@ -41,5 +41,5 @@ def _of_cake(config: CakeConfig, count: int, classes: int) -> Cost:
         pushed = min(images, starts * levels)
         steps += math.ceil(starts / size) * size * config.steps
         looks += (images - pushed + starts) * config.oversample + starts * levels
-        looks += images if config.half else 0
+        looks += 0 if config.stored == "float32" else images
     return Cost(image_steps=steps, looks=looks)

@@ -33,6 +33,7 @@ from cake_edge.samplers.linear_head import head_weights
 from cake_edge.samplers.needs import samplers_without
 from cake_edge.samplers.optimise import descend
 from cake_edge.seeding import derive_seed, generator
+from cake_edge.storage import Stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["DataImpressionsConfig", "class_concentrations", "draw_labels"]
@@ -60,11 +61,12 @@ class DataImpressionsConfig:
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 120
     """Images that pass the teacher at once; bounds the memory."""
-    half: bool = True
-    """Store images as float16."""
+    stored: Stored = "float16"
+    """What a value of an image is stored as: uint8, float16 or float32."""
 
     def __post_init__(self) -> None:
         PRIORS.check(self.prior)
+        check_stored(self.stored)
         at_least_one(self, "steps", "images_per_shard", "batch")
         positive(self, "temperature", "step_size")
         if not self.scales or min(self.scales) <= 0:
@@ -132,7 +134,7 @@ class DataImpressionsSampler:
         ]
         return finished(
             self.teacher, torch.cat(made), targets,
-            steps=config.steps, batch=config.batch, half=config.half,
+            steps=config.steps, batch=config.batch, stored=config.stored,
         )  # fmt: skip
 
     def labels(self, targets: torch.Tensor, index: int) -> torch.Tensor:

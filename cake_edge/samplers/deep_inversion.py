@@ -43,6 +43,7 @@ from cake_edge.samplers.needs import samplers_without
 from cake_edge.samplers.optimise import descend
 from cake_edge.samplers.rival import load_rival, rival_identity
 from cake_edge.seeding import generator
+from cake_edge.storage import Stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["DeepInversionConfig"]
@@ -81,11 +82,12 @@ class DeepInversionConfig:
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 120
     """Images that share statistics, and pass the teacher at once; decides what is made."""
-    half: bool = True
-    """Store images as float16."""
+    stored: Stored = "float16"
+    """What a value of an image is stored as: uint8, float16 or float32."""
 
     def __post_init__(self) -> None:
         PRIORS.check(self.prior)
+        check_stored(self.stored)
         at_least_one(self, "steps", "images_per_shard", "batch")
         positive(self, "step_size")
         not_negative(
@@ -148,7 +150,7 @@ class DeepInversionSampler:
         ]
         return finished(
             self.teacher, torch.cat(made), targets,
-            steps=config.steps, batch=config.batch, half=config.half,
+            steps=config.steps, batch=config.batch, stored=config.stored,
         )  # fmt: skip
 
     def _invert(

@@ -18,9 +18,10 @@ from cake_edge.batch import SyntheticBatch
 from cake_edge.losses.head import head_of
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.base import judge
-from cake_edge.samplers.common import Cost, at_least_one, finished, shard_size
+from cake_edge.samplers.common import Cost, at_least_one, beyond_pixels, finished, shard_size
 from cake_edge.samplers.optimise import balanced_selection
 from cake_edge.seeding import generator
+from cake_edge.storage import Stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["ForwardOnlyConfig", "selection"]
@@ -41,11 +42,12 @@ class ForwardOnlyConfig:
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 240
     """Images that pass the teacher at once. A shard holds `oversample` times its images besides."""
-    half: bool = True
-    """Store images as float16."""
+    stored: Stored = "float16"
+    """What a value of an image is stored as: uint8, float16 or float32."""
 
     def __post_init__(self) -> None:
         PRIORS.check(self.prior)
+        check_stored(self.stored, beyond_pixels(self.prior))
         at_least_one(self, "oversample", "bins", "images_per_shard", "batch")
 
     def build(self, teacher: FrozenTeacher, *, count: int, seed: int) -> ForwardOnlySampler:
@@ -81,7 +83,7 @@ class ForwardOnlySampler:
         chosen = selection(logits.argmax(1), confidence, size, bins=config.bins, lowest=lowest)
         nobody = torch.full((size,), -1, device=random.device)
         return finished(
-            self.teacher, drawn[chosen], nobody, steps=0, batch=config.batch, half=config.half
+            self.teacher, drawn[chosen], nobody, steps=0, batch=config.batch, stored=config.stored
         )
 
 

@@ -37,6 +37,7 @@ from cake_edge.samplers.common import (
     shard_size,
 )
 from cake_edge.seeding import generator
+from cake_edge.storage import Stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["GdfqConfig"]
@@ -67,10 +68,11 @@ class GdfqConfig:
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 240
     """Images that pass the teacher at once when they are judged."""
-    half: bool = True
-    """Store images as float16."""
+    stored: Stored = "float16"
+    """What a value of an image is stored as: uint8, float16 or float32."""
 
     def __post_init__(self) -> None:
+        check_stored(self.stored)
         at_least_one(
             self, "train_steps", "train_batch", "latent", "width", "images_per_shard", "batch"
         )
@@ -114,7 +116,7 @@ class GdfqSampler:
             ]
         return finished(
             self.teacher, torch.cat(made), targets,
-            steps=config.train_steps, batch=config.batch, half=config.half,
+            steps=config.train_steps, batch=config.batch, stored=config.stored,
         )  # fmt: skip
 
     def _trained(self) -> ImageGenerator:

@@ -32,6 +32,7 @@ from cake_edge.samplers.common import (
 from cake_edge.samplers.optimise import draw_tuples
 from cake_edge.schedules import log_linear
 from cake_edge.seeding import generator
+from cake_edge.storage import Stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["LakeConfig"]
@@ -62,11 +63,12 @@ class LakeConfig:
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 240
     """Images that pass the teacher at once, cut to whole tuples; bounds the memory."""
-    half: bool = True
-    """Store images as float16."""
+    stored: Stored = "float16"
+    """What a value of an image is stored as: float16 or float32."""
 
     def __post_init__(self) -> None:
         PRIORS.check(self.prior)
+        check_stored(self.stored, "the chains of lake go beyond them")
         at_least_one(self, "steps", "images_per_shard", "batch")
         positive(self, "step_size")
         not_negative(self, "decades", "classification", "contrast", "variation")
@@ -117,7 +119,7 @@ class LakeSampler:
         ]
         return finished(
             self.teacher, torch.cat(made)[:count], targets.flatten()[:count],
-            steps=config.steps, batch=config.batch, half=config.half,
+            steps=config.steps, batch=config.batch, stored=config.stored,
         )  # fmt: skip
 
     def _chain(

@@ -126,6 +126,34 @@ def test_an_interrupted_pool_goes_on_to_the_same_bytes(pool, teacher, tmp_path):
     assert files_of(folder) == files_of(pool.path)
 
 
+def test_a_pool_of_bytes_goes_on_after_a_kill_to_the_same_bytes(pool, teacher, tmp_path):
+    def stop_after_first(task, done, total, note=""):
+        if done > 0:
+            raise KeyboardInterrupt
+
+    config, folder = replace(QUICK, stored="uint8"), tmp_path / "p"
+    whole = synthesize(teacher, config, tmp_path / "whole", count=40, seed=0, workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(teacher, config, folder, count=40, seed=0, progress=stop_after_first)
+    assert synthesize(teacher, config, folder, count=40, seed=0).digest == whole.digest
+    assert files_of(folder) == files_of(whole.path)
+    assert whole.digest != pool.digest
+    assert whole.about["config"]["stored"] == "uint8"
+    with pytest.raises(PoolError, match=r"different: config"):
+        synthesize(teacher, QUICK, folder, count=40, seed=0)
+
+
+def test_a_pool_of_bytes_holds_images_of_the_teacher_s_space_and_its_answers_on_them(
+    pool, teacher, tmp_path
+):
+    config = replace(QUICK, stored="uint8")
+    low = synthesize(teacher, config, tmp_path / "p", count=40, seed=0)
+    for ours, theirs in zip(low.shards(), pool.shards(), strict=True):
+        assert torch.equal(ours.logits, teacher(ours.images).detach())
+        moved = (ours.images - theirs.images).abs() * teacher.spec.std[0]
+        assert 0 < moved.max() <= 0.5 / 255 + 1e-3
+
+
 def test_a_finished_pool_is_found_and_not_made_again(pool, teacher, monkeypatch):
     monkeypatch.setattr("cake_edge.pool.map_shards", None)
     assert synthesize(teacher, QUICK, pool.path, count=40, seed=0).digest == pool.digest

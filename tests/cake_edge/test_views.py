@@ -24,9 +24,8 @@ def views_of(teacher, labels=(0, 0, 0, 0, 0, 1, 1, 3), last=4, rank=ALONE, **set
     config = {"batch": 64, "augment": True, "motion": 1.0, "mixed": 0.5, "balance": True}
     images, logits = pool_of(list(labels))
     settings = ViewConfig(**{**config, **settings})
-    return Views(
-        HeldImages(images), logits, teacher, settings, seed=0, first=0, last=last, rank=rank
-    )
+    source = HeldImages(images, teacher.spec)
+    return Views(source, logits, teacher, settings, seed=0, first=0, last=last, rank=rank)
 
 
 def test_teacher_s_logits_are_of_the_very_view(teacher):

@@ -8,6 +8,7 @@ from cake_edge.priors import PRIORS
 from cake_edge.samplers import CakeConfig, sampler_settings
 from cake_edge.seeding import generator
 from cake_edge.spec import ImageSpec
+from cake_edge.storage import as_stored
 
 QUICK = {"steps": 8, "snapshots": 2, "oversample": 2, "images_per_shard": 24, "batch": 12}
 
@@ -23,10 +24,11 @@ def test_it_works_with_batch_norm_without_and_with_attention(make_teacher, archi
     assert (shard.targets[shard.steps == 0] == -1).all()
 
 
-def test_the_logits_are_the_teacher_s_on_exactly_the_stored_images(make_teacher):
+@pytest.mark.parametrize("stored", ["uint8", "float16", "float32"])
+def test_the_logits_are_the_teacher_s_on_exactly_the_stored_images(make_teacher, stored):
     teacher = make_teacher()
-    shard = CakeConfig(**QUICK).build(teacher, count=24, seed=0).shard(0)
-    assert torch.equal(shard.images, shard.images.half().float())
+    shard = CakeConfig(**QUICK, stored=stored).build(teacher, count=24, seed=0).shard(0)
+    assert torch.equal(shard.images, as_stored(shard.images, teacher.spec, stored))
     torch.testing.assert_close(shard.logits, teacher(shard.images))
 
 

@@ -1,7 +1,10 @@
+import pytest
 import torch
 
+from cake_edge.priors.base import to_normalised
 from cake_edge.samplers.common import even_targets, finished, pixel_box, shard_size
 from cake_edge.seeding import generator
+from cake_edge.storage import as_stored
 
 
 def test_targets_name_every_class_before_any_comes_again():
@@ -23,11 +26,13 @@ def test_the_box_is_black_to_white(colour_spec):
         torch.testing.assert_close(back.flatten(), torch.full((3,), pixel))
 
 
-def test_what_is_finished_is_judged_as_it_is_stored(make_teacher):
+@pytest.mark.parametrize("stored", ["uint8", "float16", "float32"])
+def test_what_is_finished_is_judged_as_it_is_stored(make_teacher, small_spec, stored):
     teacher, targets = make_teacher("plain"), torch.arange(4)
-    images = torch.rand((4, 1, 16, 16)).requires_grad_()
-    made = finished(teacher, images, targets, steps=7, batch=2, half=True)
-    assert torch.equal(made.images, images.detach().half().float())
+    images = to_normalised(torch.rand((4, 1, 16, 16)), small_spec).requires_grad_()
+    made = finished(teacher, images, targets, steps=7, batch=2, stored=stored)
+    assert torch.equal(made.images, as_stored(images.detach(), small_spec, stored))
+    assert torch.equal(made.images, images) == (stored == "float32")
     torch.testing.assert_close(made.logits, teacher(made.images))
     assert made.steps.tolist() == [7] * 4
     assert not made.images.requires_grad

@@ -34,7 +34,7 @@ def test_the_energy_is_the_literal_sum_of_weighted_terms(make_teacher):
 def test_a_chain_is_the_literal_one(make_teacher):
     """Every step against x - eta grad + sqrt(2 eta) noise, from the same start and noise."""
     teacher = make_teacher("plain")
-    config = LakeConfig(steps=5, images_per_shard=8, batch=8, half=False, decades=2.0)
+    config = LakeConfig(steps=5, images_per_shard=8, batch=8, stored="float32", decades=2.0)
     sampler = config.build(teacher, count=8, seed=5)
     found = sampler.shard(0)
     random = generator(5, "lake", 0)
