@@ -3,6 +3,7 @@
 PYTHON ?= python3
 OUT ?= runs/demo
 JOBS ?= 2
+DATASET ?= fashion-mnist
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -13,10 +14,11 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgr
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-zoo test-vendors lint lock teacher evidence paper paper-check clean
+.PHONY: help setup demo test test-zoo test-vendors lint lock teacher evidence paper paper-check \
+	paper-samplers paper-ablation clean
 
 help: ## What can be made.
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## The environment in .venv, from the locked versions.
 
@@ -70,6 +72,14 @@ paper: $(READY) ## Published rows measured anew, into runs/paper (hours; ROW=NAM
 
 paper-check: $(READY) ## Whether the stored students are as accurate as their results say (seconds).
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.check
+
+paper-samplers: $(READY) ## Every sampler at equal budgets, and a plot (hours; DATASET=cifar10 for the other).
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.samplers --dataset $(DATASET) \
+		--out runs/samplers --workers $(JOBS)
+
+paper-ablation: $(READY) ## cake with one ingredient left out at a time (hours; DATASET=cifar10).
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper.ablation --dataset $(DATASET) \
+		--out runs/ablation --workers $(JOBS)
 
 clean: ## Removes .venv and every cache; runs/ stays.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

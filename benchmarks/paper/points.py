@@ -1,0 +1,150 @@
+"""What comparisons of settings are made of: one pool, one student, one look at the real images."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import click
+import torch
+
+from benchmarks.paper.rows import Network, Row
+from benchmarks.paper.run import evaluated
+from cake_edge.distill import distill
+from cake_edge.errors import OutputExists, UsageMistake
+from cake_edge.pool import Pool, synthesize
+from cake_edge.precision import Precision, refuse_unsound
+from cake_edge.provenance import read_json, versions, write_json
+from cake_edge.samplers import GdfqConfig
+from cake_edge.samplers.cost import pool_cost
+from cake_edge.spec import ImageSpec
+from cake_edge.students import StudentConfig, build_student
+from cake_edge.teachers.frozen import FrozenTeacher
+
+__all__ = ["BASES", "measured", "numbers", "over_seeds", "pairs", "sound_precision"]
+
+BASES = {"fashion-mnist": "fashion-mnist-lenet5", "cifar10": "cifar10-resnet20"}
+"""Data set -> the row whose teacher and student are compared on."""
+
+
+def numbers(_context: object, _parameter: object, text: str) -> tuple[int, ...]:
+    """Reads comma-separated whole numbers, for an option."""
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no list of whole numbers, as 0,1,2 is") from error
+    if len(set(found)) < len(found) or min(found) < 0:
+        raise click.BadParameter(f"{text!r}: every number once, and none below 0")
+    return found
+
+
+def sound_precision(student: Network, spec: ImageSpec) -> Precision:
+    """Returns bfloat16 where torch computes this student's gradients rightly in it."""
+    config = StudentConfig(name=student.name, arguments=student.arguments)
+    network, _, _ = build_student(config, spec, seed=0)
+    try:
+        refuse_unsound(network, torch.zeros(2, *spec.input_size))
+    except UsageMistake:
+        return "float32"
+    return "bfloat16"
+
+
+def measured(
+    row: Row,
+    teacher: FrozenTeacher,
+    pool: Path,
+    place: Path,
+    folder: Path,
+    *,
+    seed: int,
+    workers: int,
+) -> dict[str, Any]:
+    """Makes the row's student and evaluates it; what is finished is read, not made again.
+
+    Seconds are those of the last go where one was interrupted.
+
+    Args:
+        pool: where the images go, or lie; students that differ in training alone share them.
+        place: where the student goes, and beside it what was measured of it.
+        folder: where the real test images are put in order.
+
+    Raises:
+        OutputExists: `place` holds a student of other settings.
+    """
+    record, plan = place / "measured.json", _plan(row, teacher, seed)
+    if record.exists():
+        said = read_json(record)
+        if said["plan"] != plan:
+            differs = ", ".join(sorted(key for key in plan if said["plan"].get(key) != plan[key]))
+            raise OutputExists(
+                f"{place} holds a student of other settings (different: {differs}); "
+                "choose another --out, or remove it"
+            )
+        return dict(said["measured"])
+    images, synthesis = _pool(row, teacher, pool, seed, workers)
+    student = StudentConfig(name=row.student.name, arguments=row.student.arguments)
+    made = distill(
+        teacher, student, images, row.training, place / "student.safetensors",
+        seed=seed, workers=workers - 1,
+    )  # fmt: skip
+    cost = pool_cost(row.sampler, row.images, teacher.spec.classes)
+    found = {
+        **evaluated(row, teacher, made.path, folder),
+        "agreement_synthetic": made.agreement_synthetic,
+        "images": row.images,
+        "image_steps": cost.image_steps,
+        "looks": cost.looks,
+        "views": made.views,
+        "synthesis_seconds": synthesis,
+        "distillation_seconds": round(made.seconds, 1),
+    }
+    write_json(record, {"plan": plan, "measured": found})
+    return found
+
+
+def _pool(
+    row: Row, teacher: FrozenTeacher, path: Path, seed: int, workers: int
+) -> tuple[Pool, float]:
+    """The pool and the seconds that it took, which are kept beside it."""
+    # Every process that draws from GDFQ's generator trains one first.
+    alone = isinstance(row.sampler, GdfqConfig)
+    started, clock = time.monotonic(), path.with_name(f"{path.name}-seconds.json")
+    pool = synthesize(
+        teacher, row.sampler, path, count=row.images, seed=seed, workers=1 if alone else workers
+    )
+    if not clock.exists():
+        write_json(clock, {"seconds": round(time.monotonic() - started, 1)})
+    return pool, float(read_json(clock)["seconds"])
+
+
+def _plan(row: Row, teacher: FrozenTeacher, seed: int) -> dict[str, Any]:
+    """What decides a figure, as JSON gives it back."""
+    plan: dict[str, Any] = json.loads(json.dumps({
+        "teacher": teacher.digest,
+        "student": asdict(row.student),
+        "sampler": {"name": row.sampler.name, **row.sampler.to_dict()},
+        "images": row.images,
+        "training": asdict(row.training),
+        "seed": seed,
+        "versions": versions(),
+    }))  # fmt: skip
+    return plan
+
+
+def pairs(first: Iterable[float], second: Iterable[float]) -> list[float]:
+    """Returns the differences of two series, seed by seed."""
+    return [a - b for a, b in zip(first, second, strict=True)]
+
+
+def over_seeds(values: Iterable[float]) -> Mapping[str, float | None]:
+    """Returns mean and standard deviation; of one seed there is no deviation."""
+    every = [float(value) for value in values]
+    return {
+        "mean": round(mean(every), 3),
+        "deviation": round(stdev(every), 3) if len(every) > 1 else None,
+    }
