@@ -76,6 +76,8 @@ class TeacherConfig:
     """Share of the resized image that the central crop keeps in evaluation, in (0, 1]."""
     interpolation: str | None = None
     """How a real image is resized in evaluation: nearest, bilinear or bicubic."""
+    also: tuple[TeacherConfig, ...] = ()
+    """Teachers of the same classes whose answers are averaged with this one's."""
 
     def __post_init__(self) -> None:
         if not self.reference.strip():
@@ -85,6 +87,12 @@ class TeacherConfig:
             )
         if self.match not in ("name", "order"):
             raise UsageMistake(f"match is {self.match!r}; allowed: name, order")
+        nested = next((member for member in self.also if member.also), None)
+        if nested is not None:
+            raise UsageMistake(
+                f"also names {nested.reference}, which has an also of its own; name all teachers "
+                "in the one of the first"
+            )
         self._check_pixels()
         self._check_shape()
 

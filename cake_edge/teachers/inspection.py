@@ -43,8 +43,9 @@ ADAPTERS = {
     "LogitsOfShares": "the sigmoid at its end is undone",
     "TwoLogits": "its one logit becomes two, for no and yes",
     "ClassSubset": "only the classes that were asked for are left",
+    "MeanAnswer": "its probabilities are averaged with those of the other teachers",
 }
-"""What each adapter of `cake_edge.teachers.adapters` and `subset` does, for a person."""
+"""What each adapter of `cake_edge.teachers.adapters`, `subset` and `several` does, for a person."""
 
 WORK = 5 * 10**10
 """Multiply-adds that the check may cost in each preprocessing: some ten seconds of one core."""

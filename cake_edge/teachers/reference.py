@@ -21,6 +21,7 @@ from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.factory import is_factory
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.teachers.program_file.archive import kind_of_program
+from cake_edge.teachers.several import average_of
 from cake_edge.teachers.subset import keep_classes
 from cake_edge.teachers.timm_name import load_timm
 from cake_edge.teachers.weights_file import SUFFIXES
@@ -39,20 +40,21 @@ def load_teacher(config: TeacherConfig, *, device: torch.device, seed: int = 0) 
     """Returns the teacher that `config` refers to, frozen, on `device`.
 
     Args:
-        config: the reference, and what its file does not tell.
+        config: the reference, and what its file does not tell; with others beside it, the teacher
+            is the average of all.
         device: where to put it; `cake_edge.device.resolve_device` makes one of a word.
         seed: of the random weights, where those are asked for.
 
     Raises:
-        UsageMistake: the reference, or an option beside it, is wrong.
+        UsageMistake: the reference, or an option beside it, is wrong; or the teachers' answers have
+            no average.
         TeacherError: the teacher cannot be read, or does not fit what was said of it.
         ArtifactError: a checkpoint of our own is damaged.
         NumericsError: a weight, or a logit of a mid-grey image, is NaN or infinite.
         DeviceUnavailable: it cannot be put on the device.
     """
-    teacher = _load(config, seed)
-    if config.classes is not None:
-        teacher = keep_classes(teacher, config.classes, other=config.other)
+    members = [_one(member, seed + place) for place, member in enumerate((config, *config.also))]
+    teacher = members[0] if len(members) == 1 else average_of(members)
     try:
         return teacher.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -60,6 +62,13 @@ def load_teacher(config: TeacherConfig, *, device: torch.device, seed: int = 0) 
         raise DeviceUnavailable(
             f"the teacher cannot be put on {device}: {reason}; use --device cpu"
         ) from error
+
+
+def _one(config: TeacherConfig, seed: int) -> FrozenTeacher:
+    teacher = _load(config, seed)
+    if config.classes is None:
+        return teacher
+    return keep_classes(teacher, config.classes, other=config.other)
 
 
 def _load(config: TeacherConfig, seed: int) -> FrozenTeacher:
