@@ -19,21 +19,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cake_edge.assistant import load_assistant
 from cake_edge.checkpoint import load_checkpoint
-from cake_edge.distill import distill
+from cake_edge.distill import DistillConfig, distill
 from cake_edge.errors import DatasetError
 from cake_edge.evaluate import evaluate_many, open_dataset
 from cake_edge.networks import parameter_count
 from cake_edge.pictures import write_sheets
 from cake_edge.pool import Pool, open_pool, shard_files, synthesize
-from cake_edge.priors import declared, placeless
+from cake_edge.priors import declared
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import environment, sha256_file, versions
 from cake_edge.ranks import refuse_ranks
-from cake_edge.recipe import Recipe, load_recipe, resolved
-from cake_edge.report_rows import data_free, int8_section, model_row
+from cake_edge.recipe import Recipe, load_recipe, placeless_values
+from cake_edge.report_rows import data_free, distill_section, int8_section, model_row
 from cake_edge.stages import Run, open_run
-from cake_edge.students import build_student
+from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers import load_teacher
 from cake_edge.teachers.adapters import fixed_batch
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -56,6 +57,8 @@ __all__ = ["demo_recipe", "pool_images", "run_recipe"]
 logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parent / "assets"
+MADE = ("seed", "teacher", "synthesis", "assistant", "student", "distill")
+"""Tables of a recipe that decide the student; what else it says can change within a run folder."""
 
 
 def demo_recipe() -> Recipe:
@@ -100,11 +103,13 @@ def run_recipe(
         )
     torch.set_num_threads(threads)
     teacher = teacher or load_teacher(recipe.teacher, device=device, seed=recipe.seed)
-    build_student(recipe.student, teacher.spec, seed=recipe.seed)  # a mistake shows before the work
+    for small in (recipe.student, *([recipe.assistant.student] if recipe.assistant else [])):
+        build_student(small, teacher.spec, seed=recipe.seed)  # a mistake shows before the work
     run = open_run(out, _head(recipe))
     job = _Job(recipe, run, teacher, threads, workers, command, progress)
     job.export_teacher()
     pool = job.synthesize()
+    job.assist(pool)
     trained = job.distill(pool)
     job.export_student()
     quantized = {target: job.quantize(pool, target) for target in recipe.targets}
@@ -131,13 +136,8 @@ def pool_images(pool: Pool, size: int, most: int) -> Iterator[npt.NDArray[np.flo
 
 def _head(recipe: Recipe) -> dict[str, Any]:
     """What `run.json` says: the recipe without places on this machine."""
-    values: dict[str, Any] = json.loads(json.dumps(resolved(recipe)))
-    values["teacher"]["reference"] = Path(recipe.teacher.reference).name
-    settings = values["synthesis"]["settings"]
-    if "prior" in settings:
-        settings["prior"] = placeless(settings["prior"])
-    values["evaluate"].pop("data", None)
-    made = {key: values.pop(key) for key in ("seed", "teacher", "synthesis", "student", "distill")}
+    values: dict[str, Any] = json.loads(json.dumps(placeless_values(recipe)))
+    made = {key: values.pop(key) for key in MADE if key in values}
     return {"kind": "run", "made": made, "measured": values}
 
 
@@ -164,6 +164,10 @@ class _Job:
     @property
     def checkpoint(self) -> Path:
         return self.run.folder / "student" / "student.safetensors"
+
+    @property
+    def assistant_file(self) -> Path:
+        return self.run.folder / "assistant" / "assistant.safetensors"
 
     def quantized_file(self, target: str) -> Path:
         return self.run.folder / "artifacts" / f"student.int8.{target}.onnx"
@@ -224,25 +228,48 @@ class _Job:
         self.run.stage("synthesize", key, [folder / "pool.json", *shards], work)
         return open_pool(folder, teacher_digest=self.teacher.digest)
 
+    def assist(self, pool: Pool) -> None:
+        """Trains the assistant, where the recipe has one."""
+        assistant, config = self.recipe.assistant, self.recipe.distill
+        if assistant is not None:
+            config = assistant.training(config)
+            self._train("distill-assistant", assistant.student, config, pool, self.assistant_file)
+
     def distill(self, pool: Pool) -> Mapping[str, Any]:
         """Trains the student."""
         recipe = self.recipe
+        by = self.assistant_file if recipe.assistant is not None else None
+        return self._train("distill", recipe.student, recipe.distill, pool, self.checkpoint, by=by)
+
+    def _train(
+        self,
+        stage: str,
+        student: StudentConfig,
+        config: DistillConfig,
+        pool: Pool,
+        out: Path,
+        *,
+        by: Path | None = None,
+    ) -> Mapping[str, Any]:
+        """Trains a network on the pool: from the teacher, or from the assistant in file `by`."""
 
         def work() -> Mapping[str, Any]:
             trained = distill(
-                self.teacher, recipe.student, pool, recipe.distill, self.checkpoint,
-                seed=recipe.seed, workers=max(0, self.workers - 1), progress=self.progress,
+                self.teacher, student, pool, config, out, seed=self.recipe.seed,
+                assistant=load_assistant(by, self.teacher) if by is not None else None,
+                workers=max(0, self.workers - 1), progress=self.progress,
             )  # fmt: skip
-            return {**trained.to_dict(), "path": self._inside(self.checkpoint)}
+            return {**trained.to_dict(), "path": self._inside(out)}
 
         key = {
             "pool": pool.digest,
-            "student": json.loads(json.dumps(dataclasses.asdict(recipe.student))),
-            "config": dataclasses.asdict(recipe.distill),
-            "seed": recipe.seed,
+            "student": json.loads(json.dumps(dataclasses.asdict(student))),
+            "config": dataclasses.asdict(config),
+            **({"assistant": sha256_file(by)} if by is not None else {}),
+            "seed": self.recipe.seed,
             "versions": versions(),
         }
-        return self.run.stage("distill", key, [self.checkpoint], work)
+        return self.run.stage(stage, key, [out], work)
 
     def export_student(self) -> None:
         """Writes the student as ONNX."""
@@ -383,7 +410,8 @@ class _Job:
         data: Path | None,
     ) -> dict[str, Any]:
         """Puts the report together from what the stages recorded."""
-        made = next(r.result for r in self.run.records if r.name == "synthesize")
+        records = self.run.records
+        made = next(r.result for r in records if r.name == "synthesize")
         spec, head = self.teacher.spec, _head(self.recipe)
         labels = list(spec.labels) if spec.labels is not None else None
         return build_report(
@@ -395,7 +423,7 @@ class _Job:
                 "teacher": self.teacher.digest,
                 "pool": pool.digest,
             },
-            stages=[record.to_dict() for record in self.run.records],
+            stages=[record.to_dict() for record in records],
             models=[
                 model_row(self.run.folder, file, accuracy.get(file.name), latency)
                 for file in self.model_files()
@@ -404,15 +432,9 @@ class _Job:
             data_free=data_free(accuracy, data, pool.about.get("user_images")),
             images=write_sheets(pool, self.run.folder / "images"),
             pool={**made["summary"], "labels": labels},
-            distill={
-                "student": trained["architecture"],
-                "steps": trained["steps"],
-                "views": trained["views"],
-                "loss": trained["curve"],
-                "agreement_synthetic": trained["agreement_synthetic"],
-                "agreement_families": trained["agreement_families"],
-                "inherited": trained["inherited"],
-            },
+            distill=distill_section(
+                trained, next((r.result for r in records if r.name == "distill-assistant"), None)
+            ),
             quantize={
                 target: int8_section(
                     result, self.recipe.quantize,

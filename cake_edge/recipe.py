@@ -1,8 +1,9 @@
 """A whole job in one TOML file: teacher, images, student, INT8 targets, and what is measured.
 
 A recipe has the tables [teacher], [synthesis] with [synthesis.settings], [student], [distill],
-[quantize], [evaluate] and [bench]. A table [budget.NAME] holds the same tables once more, with only
-the values that differ: `--budget NAME` lays them over the recipe. docs/recipes.md has every key.
+[quantize], [evaluate] and [bench], and may have [assistant]. A table [budget.NAME] holds the same
+tables once more, with only the values that differ: `--budget NAME` lays them over the recipe.
+docs/recipes.md has every key.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from cake_edge.assistant import AssistantConfig
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import UsageMistake, near_names
 from cake_edge.precision import Precision, check_precision
@@ -34,6 +36,7 @@ __all__ = [
     "SynthesisConfig",
     "distill_settings",
     "load_recipe",
+    "placeless_values",
     "recipe_digest",
     "resolved",
     "standard_recipe",
@@ -95,6 +98,8 @@ class Recipe:
     """The small network."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     """How the student is trained."""
+    assistant: AssistantConfig | None = None
+    """A network between teacher and student, which learns first; None for none."""
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     """How INT8 ranges are found."""
     targets: tuple[str, ...] = DEFAULT_TARGETS
@@ -121,6 +126,11 @@ class Recipe:
             raise UsageMistake(f"bench.threads is {self.threads}; it must be at least 1")
         if self.seed < 0:
             raise UsageMistake(f"seed is {self.seed}; it must be 0 or more")
+        if self.assistant is not None and not self.distill.augment:
+            raise UsageMistake(
+                "an assistant needs distill.augment: without it the student learns the pool's own "
+                "logits, which are the teacher's; set augment to true, or leave out [assistant]"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +142,7 @@ class _Tables:
     teacher: TeacherConfig
     synthesis: _SynthesisTable
     student: StudentConfig
+    assistant: AssistantConfig | None = None
     distill: Mapping[str, Any] = field(default_factory=dict)
     quantize: Mapping[str, Any] = field(default_factory=dict)
     evaluate: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -192,6 +203,8 @@ def load_recipe(
     values = _lay_over(_read(path), budget, where)
     if teacher is not None:
         values["teacher"] = {"reference": teacher.reference}
+    elif isinstance(values.get("teacher"), dict):
+        values["teacher"] = _with_tables(values["teacher"])
     tables = settings_from_dict(_Tables, values, where)
     distill = distill_settings(tables.distill, f"{where}distill")
     targets, quantize = _split(tables.quantize, _Targets, QuantizeConfig, f"{where}quantize")
@@ -217,6 +230,7 @@ def load_recipe(
             ),
             student=tables.student,
             distill=distill,
+            assistant=tables.assistant,
             quantize=quantize,
             targets=targets.targets,
             evaluation=evaluation,
@@ -288,30 +302,48 @@ def _split(values: Mapping[str, Any], first: type[Any], second: type[Any], where
     return settings_from_dict(first, mine, where), settings_from_dict(second, rest, where)
 
 
+def _with_tables(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes a table of a reference alone in `also`: it is read as the first teacher's is."""
+    also = teacher.get("also")
+    if not isinstance(also, list):
+        return dict(teacher)
+    first = {key: value for key, value in teacher.items() if key != "also"}
+    tables = [{**first, "reference": one} if isinstance(one, str) else one for one in also]
+    return {**first, "also": tables}
+
+
 def _anchored(teacher: TeacherConfig, folder: Path) -> TeacherConfig:
-    """Reads a reference that is a path from the recipe's folder; timm:NAME is none."""
-    scheme, colon, _ = teacher.reference.partition(":")
+    """Reads references that are paths from the recipe's folder; timm:NAME is none."""
+    also = tuple(_anchored(member, folder) for member in teacher.also)
+    reference = _from_folder(teacher.reference, folder)
+    return dataclasses.replace(teacher, reference=reference, also=also)
+
+
+def _from_folder(reference: str, folder: Path) -> str:
+    scheme, colon, _ = reference.partition(":")
     if scheme in WAYS and (colon or scheme == "embedded"):
-        return teacher
-    path = folder / Path(teacher.reference).expanduser()
-    if is_factory(teacher.reference) and not path.exists():
-        return teacher
-    return dataclasses.replace(teacher, reference=str(path))
+        return reference
+    path = folder / Path(reference).expanduser()
+    return reference if is_factory(reference) and not path.exists() else str(path)
 
 
 def resolved(recipe: Recipe) -> dict[str, Any]:
-    """Returns every value of a recipe, defaults included, in the layout of the file."""
-    synthesis = recipe.synthesis
+    """Returns every value of a recipe, defaults included, in the layout of the file.
+
+    Further teachers and an assistant, which few recipes have, are there where they are named.
+    """
+    synthesis, assistant = recipe.synthesis, recipe.assistant
     return {
         "name": recipe.name,
         "seed": recipe.seed,
-        "teacher": settings_to_dict(recipe.teacher),
+        "teacher": _teacher_values(recipe.teacher),
         "synthesis": {
             "sampler": synthesis.sampler,
             "count": synthesis.count,
             "settings": settings_to_dict(synthesis.settings),
         },
         "student": settings_to_dict(recipe.student),
+        **({"assistant": settings_to_dict(assistant)} if assistant is not None else {}),
         "distill": settings_to_dict(recipe.distill),
         "quantize": {"targets": list(recipe.targets), **settings_to_dict(recipe.quantize)},
         "evaluate": settings_to_dict(recipe.evaluation),
@@ -319,12 +351,27 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def recipe_digest(recipe: Recipe) -> str:
-    """Returns a SHA-256 of what a recipe computes: the same wherever its files lie."""
+def _teacher_values(teacher: TeacherConfig) -> dict[str, Any]:
+    values = settings_to_dict(teacher)
+    del values["also"]
+    if teacher.also:
+        values["also"] = [_teacher_values(member) for member in teacher.also]
+    return values
+
+
+def placeless_values(recipe: Recipe) -> dict[str, Any]:
+    """Returns what `resolved` does, the same wherever the recipe's files lie."""
     values = resolved(recipe)
-    values["teacher"]["reference"] = PurePath(recipe.teacher.reference).name
+    teacher = values["teacher"]
+    for named in (teacher, *teacher.get("also", ())):
+        named["reference"] = PurePath(named["reference"]).name
     settings = values["synthesis"]["settings"]
     if "prior" in settings:
         settings["prior"] = placeless(settings["prior"])
     del values["evaluate"]["data"]
-    return sha256_json(values)
+    return values
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Returns a SHA-256 of what a recipe computes: the same wherever its files lie."""
+    return sha256_json(placeless_values(recipe))

@@ -13,7 +13,7 @@ from exporters.quantize.config import Speed
 from exporters.quantize.gate import advice
 from exporters.runtimes import read_card, why_not_here
 
-__all__ = ["data_free", "int8_section", "model_row"]
+__all__ = ["data_free", "distill_section", "int8_section", "model_row"]
 
 
 def model_row(
@@ -49,6 +49,34 @@ def model_row(
         "sha256": sha256_file(file),
         "architecture": card.architecture,
         "speedup": latency["speedup"].get(file.name),
+    }
+
+
+def distill_section(
+    trained: Mapping[str, Any], assistant: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Returns the `distill` object of a report.
+
+    Args:
+        trained: what the stage that trained the student recorded.
+        assistant: the same of the network that it learned from in the teacher's place; None where
+            it learned from the teacher.
+    """
+    section = _training(trained)
+    if assistant is not None:
+        section["assistant"] = {**_training(assistant), "parameters": assistant["parameters"]}
+    return section
+
+
+def _training(trained: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "student": trained["architecture"],
+        "steps": trained["steps"],
+        "views": trained["views"],
+        "loss": trained["curve"],
+        "agreement_synthetic": trained["agreement_synthetic"],
+        "agreement_families": trained["agreement_families"],
+        "inherited": trained["inherited"],
     }
 
 

@@ -63,6 +63,13 @@ __all__ = ["command"]
     help="Folder that synthesize wrote, with the same teacher.",
 )
 @click.option(
+    "--assistant",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Checkpoint that distill wrote, of a larger student of this teacher's: learn from it in "
+    "the teacher's place.",
+)
+@click.option(
     "--training",
     default="cake",
     show_default=True,
@@ -78,6 +85,7 @@ def command(
     student_arguments: dict[str, Any],
     inherit: bool | None,
     pool: Path,
+    assistant: Path | None,
     training: str,
     settings: dict[str, Any],
     out: Path,
@@ -100,6 +108,7 @@ def command(
     if rank.first and not out.is_file():
         # Of a file, distill itself finds out whether it is this very student.
         refuse_existing(out)
+    from cake_edge.assistant import load_assistant
     from cake_edge.distill import distill_share
     from cake_edge.pool import open_pool
     from cake_edge.recipe import distill_settings
@@ -111,6 +120,7 @@ def command(
     small = StudentConfig(name=student, arguments=student_arguments)
     network = load_teacher(teacher, device=torch_device(rank.device(device), threads), seed=seed)
     images = open_pool(pool, teacher_digest=network.digest)
+    middle = load_assistant(assistant, network) if assistant is not None else None
     with progress_sink() as progress:
         result = distill_share(
             network,
@@ -120,6 +130,7 @@ def command(
             out,
             rank=rank,
             seed=seed,
+            assistant=middle,
             workers=rank.workers(workers) - 1,  # this process trains, the others make views
             progress=progress,
         )

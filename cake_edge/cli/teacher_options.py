@@ -142,6 +142,13 @@ TEACHER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--preset", metavar="NAME", help="A known preprocessing, such as imagenet."),
 )
+ALSO = click.option(
+    "--also",
+    multiple=True,
+    metavar="REF",
+    help="Another teacher of the same classes, described by the same options, to average with; "
+    "may be repeated.",
+)
 # As the commands' parameters are named, so are the fields of TeacherConfig.
 NAMES = (
     "arch",
@@ -172,9 +179,11 @@ def teacher_options(*, required: bool = True, positional: bool = False) -> Calla
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
-        def wrapper(*args: Any, teacher: str | None, **given: Any) -> Any:
+        def wrapper(
+            *args: Any, teacher: str | None, also: tuple[str, ...] = (), **given: Any
+        ) -> Any:
             about = {name: given.pop(name) for name in NAMES}
-            return function(*args, teacher=_teacher_config(teacher, about), **given)
+            return function(*args, teacher=_teacher_config(teacher, also, about), **given)
 
         decorated: Any = wrapper
         for option in reversed(TEACHER_OPTIONS):
@@ -187,17 +196,21 @@ def teacher_options(*, required: bool = True, positional: bool = False) -> Calla
             metavar="REF",
             help="timm:NAME, hf-hub:NAME, a file, package:MODULE/FILE, MODULE:FACTORY, embedded.",
         )
-        return cast(F, option(decorated))
+        return cast(F, option(ALSO(decorated)))
 
     return decorate
 
 
-def _teacher_config(reference: str | None, about: Mapping[str, Any]) -> TeacherConfig | None:
+def _teacher_config(
+    reference: str | None, also: tuple[str, ...], about: Mapping[str, Any]
+) -> TeacherConfig | None:
     if reference is not None:
         from cake_edge.teachers.config import TeacherConfig
 
-        return TeacherConfig(reference=reference, **about)
+        others = tuple(TeacherConfig(reference=other, **about) for other in also)
+        return TeacherConfig(reference=reference, **about, also=others)
     said = [f"--{name.replace('_', '-')}" for name in NAMES if about[name] not in SILENT]
+    said += ["--also"] if also else []
     if said:
         raise click.UsageError(
             f"{', '.join(said)}: given without a teacher; name one with --teacher"

@@ -177,6 +177,9 @@ class Distill(TypedDict, total=False):
     agreement_synthetic: float | None
     """Percent of synthetic images not trained on that student and teacher classify alike; where
     labels do not exclude each other, of the labels of all of them."""
+    parameters: int
+    assistant: Distill
+    """Of the network that learned from the teacher first, and that the student learned from."""
 
 
 class Parity(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from exporters.report import words
-from exporters.report.schema import Report
+from exporters.report.schema import Distill, Report
 from exporters.report.story import Table
 
 __all__ = ["cost_facts", "distill_facts", "pool_facts", "stage_table"]
@@ -56,6 +56,23 @@ def distill_facts(report: Report) -> Rows:
         rows.append(("Agreement on held-out synthetic images", words.percent(agreement)))
     for family, value in distill.get("agreement_families", {}).items():
         rows.append((f"Agreement on a family never shown: {family}", words.percent(value)))
+    if "assistant" in distill:
+        rows += _assistant_facts(distill["assistant"])
+    return rows
+
+
+def _assistant_facts(assistant: Distill) -> Rows:
+    """The network between teacher and student."""
+    rows: Rows = []
+    if "student" in assistant:
+        size = assistant.get("parameters")
+        weights = f", {words.count(size)} weights" if size is not None else ""
+        rows.append(("Learned from the assistant", assistant["student"] + weights))
+    if "steps" in assistant:
+        rows.append(("The assistant's steps", words.count(assistant["steps"])))
+    agreement = assistant.get("agreement_synthetic")
+    if agreement is not None:
+        rows.append(("The assistant's agreement, same images", words.percent(agreement)))
     return rows
 
 

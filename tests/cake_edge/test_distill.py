@@ -226,7 +226,7 @@ def test_an_assistant_is_learned_from_and_the_teacher_stays_the_measure(
 
 
 def test_an_assistant_is_refused_where_nobody_would_ask_it(teacher, pool, make_teacher, tmp_path):
-    with pytest.raises(UsageMistake, match="augment is off.*leave the assistant out"):
+    with pytest.raises(UsageMistake, match=r"augment is off.*leave the assistant out"):
         distill(
             teacher, STUDENT, pool, replace(QUICK, augment=False, mixed=0.0),
             tmp_path / "s.safetensors", seed=0, assistant=make_teacher("test_resnet"),

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from cake_edge.checkpoint import Checkpoint, save_checkpoint
+from cake_edge.assistant import AssistantConfig
+from cake_edge.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cake_edge.distill import DistillConfig
+from cake_edge.errors import OutputExists, UsageMistake
 from cake_edge.pipeline import demo_recipe, pool_images, run_recipe
 from cake_edge.pool import synthesize
 from cake_edge.recipe import EvaluationConfig, Recipe, SynthesisConfig
@@ -123,6 +125,60 @@ def test_a_teacher_with_one_batch_runs_through_to_the_report(tiny, fixed, tmp_pa
     assert "latency is measured for 4 images at a time instead of 1" in caplog.text
     assert "takes exactly 4 images a call" in caplog.text
     assert (tmp_path / "out" / "report.md").is_file()
+
+
+def test_several_teachers_and_an_assistant_run_through_and_a_killed_run_goes_on(tiny, tmp_path):
+    other = TeacherConfig(
+        reference="timm:test_resnet", random_weights=True, num_classes=4,
+        input_size=(1, 12, 12), mean=(0.2,), std=(0.5,),
+    )  # fmt: skip
+    recipe = dataclasses.replace(
+        tiny,
+        teacher=dataclasses.replace(tiny.teacher, also=(other,)),
+        assistant=AssistantConfig(name="test_resnet", steps=3),
+        targets=("ort-x86",),
+    )
+    out = tmp_path / "out"
+
+    def killed(task, done, total, note=""):
+        if task == "distill" and total == 2:  # the student's: the assistant takes three steps
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, out, device=torch.device("cpu"), progress=killed)
+    report = run_recipe(recipe, out, device=torch.device("cpu"))
+    found = {stage["name"]: stage for stage in report["stages"]}
+    assert found["distill-assistant"]["skipped"]
+    assert (found["distill"]["skipped"], found["distill"]["attempts"]) == (False, 2)
+
+    teacher, student, _ = report["models"]
+    assert teacher["architecture"] == "test_resnet + test_resnet"
+    assert teacher["agreement"] == 100.0
+    _, assistant = load_checkpoint(out / "assistant" / "assistant.safetensors")
+    _, about = load_checkpoint(out / "student" / "student.safetensors")
+    assert report["manifest"]["teacher"] == assistant.manifest["teacher"]
+    assert report["manifest"]["teacher"] == about.manifest["teacher"]
+    assert len(about.manifest["assistant"]) == 64
+    assert "assistant" not in assistant.manifest
+    said = report["distill"]["assistant"]
+    assert (said["student"], said["steps"]) == ("test_resnet", 3)
+    assert said["parameters"] * 2 == teacher["parameters"] > 2 * student["parameters"]
+    assert 0 <= said["agreement_synthetic"] <= 100
+    for page in ("report.md", "report.html"):
+        assert "Learned from the assistant" in (out / page).read_text(encoding="utf-8")
+
+    with pytest.raises(OutputExists, match=r"different: assistant\.steps"):
+        run_recipe(
+            dataclasses.replace(recipe, assistant=AssistantConfig(name="test_resnet", steps=4)),
+            out, device=torch.device("cpu"),
+        )  # fmt: skip
+
+
+def test_an_assistant_that_cannot_be_built_shows_before_the_work(tiny, tmp_path):
+    recipe = dataclasses.replace(tiny, assistant=AssistantConfig(name="small-resnt"))
+    with pytest.raises(UsageMistake, match="did you mean small-resnet"):
+        run_recipe(recipe, tmp_path / "out", device=torch.device("cpu"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_calibration_takes_as_many_images_from_every_shard_and_of_every_kind(

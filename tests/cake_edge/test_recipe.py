@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cake_edge.assistant import AssistantConfig
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import UsageMistake
 from cake_edge.priors import PRIORS
@@ -145,6 +146,30 @@ def test_settings_do_not_outlive_what_they_were_settings_of(write: Callable[[str
         (('"ort-x86"', ""), None, ["quantize.targets is empty", "ort-x86"]),
         (('"ort-x86"', '"ort-x86", "ort-x86"'), None, ["name each target once"]),
         (('data = "real.npz"', "limit = 0"), None, ["recipe.toml: evaluate: limit is 0"]),
+        (("[student]", "[asistant]\nname = 'x'\n[student]"), None, ["did you mean assistant"]),
+        (
+            ("[student]", "[assistant]\nnam = 'x'\n[student]"),
+            None,
+            ["assistant.nam is unknown", "did you mean name"],
+        ),
+        (("[student]", "[assistant]\n[student]"), None, ["assistant.name is missing"]),
+        (
+            ("[student]", "[assistant]\nname = 'x'\nsteps = 0\n[student]"),
+            None,
+            ["assistant: steps is 0"],
+        ),
+        (
+            ("[student]", "[assistant]\nname = 'x'\n[distill]\npreset = 'cake-paper'\n[student]"),
+            None,
+            ["an assistant needs distill.augment", "leave out [assistant]"],
+        ),
+        (("arch =", "also = 'b.pth'\narch ="), None, ["teacher.also is 'b.pth'", "a list"]),
+        (("arch =", "also = [3]\narch ="), None, ["teacher.also[0] is 3"]),
+        (
+            ("arch =", "also = [{ referenc = 'b.pth' }]\narch ="),
+            None,
+            ["teacher.also[0].referenc is unknown", "did you mean reference"],
+        ),
         (("seed = 3", "seed = -3"), None, ["recipe.toml: seed is -3"]),
         (("seed = 3", "seed = = 3"), None, ["recipe.toml is not valid TOML", "line 3"]),
         (("[budget.smoke]", "[budget]\nx = 1\n[budget.smoke]"), "x", ["[budget.NAME"]),
@@ -226,6 +251,59 @@ def test_every_shipped_recipe_is_valid_with_every_budget(root: Path) -> None:
         assert recipe.evaluation.data is None, "real images are named on the command line"
 
 
+def test_further_teachers_are_read_as_the_first_or_say_all_of_their_own(
+    write: Callable[[str], Path],
+) -> None:
+    also = (
+        'also = ["b.pth", "timm:resnet18", { reference = "c.onnx", preset = "imagenet" }]\narch ='
+    )
+    path = write(RECIPE.replace("arch =", also))
+    recipe = load_recipe(path)
+    first = replace(recipe.teacher, also=())
+    assert first == load_recipe(write(RECIPE)).teacher
+    assert recipe.teacher.also == (
+        replace(first, reference=str(path.parent / "b.pth")),
+        replace(first, reference="timm:resnet18"),
+        TeacherConfig(reference=str(path.parent / "c.onnx"), preset="imagenet"),
+    )
+    values = resolved(recipe)
+    assert settings_from_dict(TeacherConfig, values["teacher"], "teacher") == recipe.teacher
+
+
+def test_the_digest_has_the_further_teachers_and_not_where_they_lie(
+    write: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def digest(*names: str) -> str:
+        also = ", ".join(f'"{name}"' for name in names)
+        return recipe_digest(
+            load_recipe(write(RECIPE.replace("arch =", f"also = [{also}]\narch =")))
+        )
+
+    assert digest() == recipe_digest(load_recipe(write(RECIPE)))
+    assert digest("one/b.pth") == digest("other/b.pth") != digest("b.pth", "c.pth") != digest()
+
+
+def test_an_assistant_has_a_table_and_a_budget(write: Callable[[str], Path]) -> None:
+    text = (
+        RECIPE
+        + """
+[assistant]
+name = "small-resnet"
+arguments = { stem_width = 24 }
+steps = 30
+
+[budget.smoke.assistant]
+steps = 2
+"""
+    )
+    recipe = load_recipe(write(text))
+    wanted = AssistantConfig(name="small-resnet", arguments={"stem_width": 24}, steps=30)
+    assert recipe.assistant == wanted
+    assert settings_from_dict(AssistantConfig, resolved(recipe)["assistant"], "x") == wanted
+    assert load_recipe(write(text), budget="smoke").assistant == replace(wanted, steps=2)
+    assert "assistant" not in resolved(load_recipe(write(RECIPE)))
+
+
 def documented(text: str, table: str) -> dict[str, str]:
     """Keys in the table under a heading, each with what stands as its default."""
     section = text.split(f"## `[{table}]`")[1].split("\n## ")[0]
@@ -240,6 +318,7 @@ def test_the_documentation_has_every_key_and_its_default(root: Path) -> None:
         "synthesis": ({"sampler", "settings"}, SynthesisConfig),
         "synthesis.settings": (set(), CakeConfig),
         "student": (set(), StudentConfig),
+        "assistant": (set(), AssistantConfig),
         "distill": ({"preset"}, DistillConfig),
         "quantize": ({"targets"}, QuantizeConfig),
         "evaluate": (set(), EvaluationConfig),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cake_edge.report_rows import data_free, int8_section
+from cake_edge.report_rows import data_free, distill_section, int8_section
 from exporters.quantize import QuantizeConfig
 
 FOUND = {
@@ -17,6 +17,20 @@ UNTIMED = QuantizeConfig(latency_seconds=0.0)
 
 def ratio(estimate, low, high):
     return {"estimate": estimate, "low": low, "high": high, "rounds": 9}
+
+
+def test_an_assistant_is_told_with_its_size():
+    trained = {
+        "architecture": "resnet10t", "parameters": 900, "steps": 5, "views": 20, "seconds": 1.0,
+        "curve": [[5, 0.5]], "agreement_synthetic": 80.0, "agreement_families": {}, "inherited": 0,
+    }  # fmt: skip
+    assistant = {**trained, "architecture": "resnet18", "agreement_synthetic": 90.0}
+    alone, both = distill_section(trained, None), distill_section(trained, assistant)
+    assert both.pop("assistant") == {
+        **alone, "student": "resnet18", "parameters": 900, "agreement_synthetic": 90.0,
+    }  # fmt: skip
+    assert both == alone
+    assert (alone["student"], alone["loss"]) == ("resnet10t", [[5, 0.5]])
 
 
 def test_a_file_that_was_not_timed_keeps_what_its_stage_said():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from cake_edge.checkpoint import load_checkpoint
+from cake_edge.checkpoint import load_checkpoint, save_checkpoint
+from cake_edge.pool import open_pool
 from cake_edge.provenance import sha256_file
 from cake_edge.students import STUDENTS
 
@@ -65,6 +66,53 @@ def test_a_student_of_the_teachers_family_inherits_unless_told_otherwise(
 
     assert inherited() > 0
     assert inherited("--from-scratch") == 0
+
+
+def test_a_student_learns_from_an_assistant_and_both_are_named(
+    run: Run,
+    run_json: Callable[..., dict[str, Any]],
+    teacher_file: Path,
+    pool_folder: Path,
+    tmp_path: Path,
+) -> None:
+    words = ("distill", "--teacher", teacher_file, "--pool", pool_folder, *SHORT)
+    middle, out = tmp_path / "assistant.safetensors", tmp_path / "student.safetensors"
+    run_json(*words, "--student", "test_efficientnet", "--out", middle)
+    run_json(*words, *STUDENT, "--assistant", middle, "--out", out)
+    manifest = load_checkpoint(out)[1].manifest
+    assert manifest["teacher"] == load_checkpoint(middle)[1].manifest["teacher"]
+    assert len(manifest["assistant"]) == 64
+    refused = run(
+        *words, *STUDENT, "--assistant", teacher_file, "--out", tmp_path / "x.safetensors"
+    )
+    assert refused.exit_code == 2
+    assert "did not learn from this teacher; distill one from it first" in refused.stderr
+
+
+def test_a_pool_and_a_student_of_several_teachers(
+    run: Run, run_json: Callable[..., dict[str, Any]], teacher_file: Path, tmp_path: Path
+) -> None:
+    def words(command: str, *also: object) -> tuple[object, ...]:
+        teachers = ("--teacher", teacher_file, *(w for one in also for w in ("--also", one)))
+        return (command, *teachers, "--device", "cpu", "--workers", 1)
+
+    network, about = load_checkpoint(teacher_file)
+    for seed in (5, 6):
+        network.get_parameter("fc.bias").data.add_(seed)
+        save_checkpoint(tmp_path / f"{seed}.safetensors", network, about)
+    others = (tmp_path / "5.safetensors", tmp_path / "6.safetensors")
+    pool, out = tmp_path / "pool", tmp_path / "student.safetensors"
+    run_json(*words("synthesize", *others), "--sampler", "forward-only", "--count", 16,
+             "--set", "oversample=2", "--out", pool)  # fmt: skip
+    train = ("--pool", pool, *STUDENT, "--set", "steps=2", "--set", "batch=4", "--out", out)
+    run_json(*words("distill", *others), *train)
+    assert load_checkpoint(out)[1].manifest["teacher"] == open_pool(pool).teacher_digest
+    fewer = run(*words("distill", others[0]), *train)
+    assert fewer.exit_code == 1
+    assert "was made by another teacher" in fewer.stderr
+    twice = run(*words("distill", teacher_file), *train)
+    assert twice.exit_code == 2
+    assert "are the same one; name each once" in twice.stderr
 
 
 def test_help_names_every_student_preset(run: Run) -> None:

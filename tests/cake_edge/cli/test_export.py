@@ -59,6 +59,7 @@ def test_a_teacher_is_exported_with_its_labels(
         ((), 2, "give one of the two"),
         (("FILE", "--teacher", "embedded"), 2, "give one of the two"),
         (("FILE", "--arch", "resnet18"), 2, "--arch: given without a teacher"),
+        (("FILE", "--also", "b.pth"), 2, "--also: given without a teacher"),
         (("missing.safetensors",), 1, "missing.safetensors"),
         (("--teacher", "timm:resnet81", "--random-weights"), 2, "no architecture 'resnet81'"),
     ],

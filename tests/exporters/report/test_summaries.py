@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from cake_edge.errors import ArtifactError
 from exporters.report import words
+from exporters.report.schema import validate
 from exporters.report.summaries import (
     cost_facts,
     distill_facts,
@@ -27,6 +31,23 @@ def test_the_training_in_numbers(report: Any) -> None:
     assert found["Images seen, each view counted"] == "1,536,000"
     assert found["Loss"] == f"1.98 {words.ARROW} 0.0804"
     assert found["Agreement on held-out synthetic images"] == "91.2 %"
+
+
+def test_an_assistant_stands_beside_its_student(report: Any) -> None:
+    before = distill_facts(report)
+    report["distill"]["assistant"] = {
+        "student": "resnet18", "parameters": 11_200_000, "steps": 400, "agreement_synthetic": 95.5,
+    }  # fmt: skip
+    validate(report)
+    assert distill_facts(report) == [
+        *before,
+        ("Learned from the assistant", "resnet18, 11,200,000 weights"),
+        ("The assistant's steps", "400"),
+        ("The assistant's agreement, same images", "95.5 %"),
+    ]
+    report["distill"]["assistant"]["steps"] = "many"
+    with pytest.raises(ArtifactError, match=r"distill\.assistant\.steps is 'many'"):
+        validate(report)
 
 
 def test_parts_that_are_not_there_say_nothing(report: Any) -> None:
