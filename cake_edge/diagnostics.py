@@ -17,7 +17,7 @@ from cake_edge.seeding import derive_seed, generator
 from cake_edge.spec import decisions
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["FAMILIES", "agreement_by_family", "agreement_on_fresh_images"]
+__all__ = ["FAMILIES", "HeldOut", "agreement_by_family", "agreement_on_fresh_images"]
 
 FAMILIES = ("spectrum", "gratings", "random-network")
 """Priors that the default mixture has nothing of."""
@@ -54,6 +54,29 @@ def agreement_by_family(
             random = generator(derive_seed(seed, "held out"), name, device=teacher.device)
             found[name] = _alike(student, teacher, _even(PRIORS[name], teacher, random))
     return found
+
+
+class HeldOut:
+    """Images that no training draws, to look at again and again while one goes on.
+
+    None of them is among those that `agreement_on_fresh_images` and `agreement_by_family` see.
+    """
+
+    def __init__(self, teacher: FrozenTeacher, prior: str | None, seed: int) -> None:
+        """Draws the images: of the default prior, and of families the pool does not start from."""
+        seed = derive_seed(seed, "stopping")
+        random = generator(seed, "prior", device=teacher.device)
+        families = [] if prior == "broad" else [name for name in FAMILIES if name != prior]
+        self._sets = [structured(_count(teacher), teacher.spec, random)] + [
+            _even(PRIORS[name], teacher, generator(seed, name, device=teacher.device))
+            for name in families
+        ]
+        self._teacher = teacher
+
+    def agreement(self, student: nn.Module) -> float:
+        """Returns the percent of like decisions, every family weighing the same."""
+        found = [_alike(student, self._teacher, images) for images in self._sets]
+        return sum(found) / len(found)
 
 
 def _count(teacher: FrozenTeacher) -> int:

@@ -23,6 +23,7 @@ from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.team import assembled
 from cake_edge.training import train
+from cake_edge.training_state import History
 
 __all__ = ["DISTILL_PRESETS", "DistillConfig", "DistillResult", "distill", "distill_share"]
 
@@ -40,6 +41,8 @@ class DistillResult:
     seconds: float
     curve: list[tuple[int, float]]
     """(step, mean loss since the point before)."""
+    checks: list[tuple[int, float]]
+    """(step, agreement on held-out synthetic images) that decided how long training went on."""
     agreement_synthetic: float
     """Percent of fresh prior images, none of them trained on, that both classify alike; of a
     teacher with a sigmoid, percent of its decisions on labels that are the student's."""
@@ -146,7 +149,7 @@ def distill_share(
         finished = team.decide(lambda: _finished(out, plan))
         if not finished:
             network.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            average, curve, ranks = train(
+            average, history = train(
                 network, answering, pool, config, key, _state_path(out),
                 team=team, seed=seed, workers=workers, progress=progress,
             )  # fmt: skip
@@ -154,9 +157,7 @@ def distill_share(
         return None
     if not finished:
         network.load_state_dict(average.state)
-        manifest = {**plan, **_place(teacher.device), "curve": curve}
-        if ranks != [1]:
-            manifest["ranks"] = ranks
+        manifest = {**plan, **_place(teacher.device), **asdict(history)}
         about = Checkpoint(
             architecture=architecture, arguments=arguments, spec=teacher.spec, manifest=manifest
         )
@@ -169,15 +170,17 @@ def _result(
     out: Path, teacher: FrozenTeacher, pool: Pool, config: DistillConfig, seed: int, seconds: float
 ) -> DistillResult:
     trained, about = load_checkpoint(out)
+    history = History.from_dict(about.manifest)
     return DistillResult(
         path=out,
         sha256=sha256_file(out),
         architecture=about.architecture,
         parameters=parameter_count(trained),
-        steps=config.steps,
-        views=config.steps * config.batch,
+        steps=history.step,
+        views=history.step * config.batch,
         seconds=seconds,
-        curve=[(int(step), float(loss)) for step, loss in about.manifest["curve"]],
+        curve=history.curve,
+        checks=history.checks,
         agreement_synthetic=agreement_on_fresh_images(trained, teacher, seed),
         agreement_families=agreement_by_family(
             trained, teacher, pool.about["config"].get("prior"), seed

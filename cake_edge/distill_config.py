@@ -26,8 +26,11 @@ class DistillConfig:
     """Of the KL; 1 compares the answers as they are."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """SGD has momentum 0.9, cycled where the schedule says so."""
-    schedule: Literal["cosine", "one-cycle"] = "cosine"
-    """Warm-up over a fiftieth of the steps and half a cosine; or torch's OneCycleLR."""
+    schedule: Literal["cosine", "one-cycle", "until-settled"] = "cosine"
+    """Warm-up over a fiftieth of the steps and half a cosine; torch's OneCycleLR; or level until
+    agreement on held-out synthetic images no longer rises, then down: `steps` at most."""
+    patience: int = 4
+    """Fortieths of the steps without a rise after which until-settled lets the rate fall."""
     learning_rate: float = 4e-3
     """The highest rate."""
     weight_decay: float = 1e-2
@@ -62,6 +65,8 @@ class DistillConfig:
             if getattr(self, field) < 0:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
         check_precision(self.precision)
+        if self.patience < 1:
+            raise UsageMistake(f"patience is {self.patience}; it must be at least 1")
         if self.batch < 2:
             raise UsageMistake("batch is 1; batch normalisation needs at least 2")
         if self.mixed and not self.augment:

@@ -340,6 +340,7 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
         "synthesis": {
             "sampler": synthesis.sampler,
             "count": synthesis.count,
+            "precision": synthesis.precision,
             "settings": settings_to_dict(synthesis.settings),
         },
         "student": settings_to_dict(recipe.student),

@@ -74,6 +74,7 @@ def _training(trained: Mapping[str, Any]) -> dict[str, Any]:
         "steps": trained["steps"],
         "views": trained["views"],
         "loss": trained["curve"],
+        "checks": trained["checks"],
         "agreement_synthetic": trained["agreement_synthetic"],
         "agreement_families": trained["agreement_families"],
         "inherited": trained["inherited"],

@@ -7,6 +7,7 @@ clipped, so that a step is that of one process up to rounding (and to batch norm
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from cake_edge.diagnostics import HeldOut
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import CakeEdgeError, NumericsError
 from cake_edge.losses.head import Head, head_of
@@ -28,10 +30,11 @@ from cake_edge.precision import mixed, refuse_unsound
 from cake_edge.progress import Progress
 from cake_edge.schedules import cosine, one_cycle
 from cake_edge.seeding import derive_seed
+from cake_edge.stopping import CHECKS, last_step, latest_turn, settled, settling_rate
 from cake_edge.stored_images import HeldImages, ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.team import SOLO, Team
-from cake_edge.training_state import Average, restore_state, save_state
+from cake_edge.training_state import Average, History, restore_state, save_state
 from cake_edge.views import Views
 from cake_edge.workers import follow_parent, quiet_start
 
@@ -55,7 +58,7 @@ def train(
     workers: int,
     progress: Progress,
     team: Team = SOLO,
-) -> tuple[Average, list[tuple[int, float]], list[int]]:
+) -> tuple[Average, History]:
     """Trains `network` in place, from where an interrupted run stopped.
 
     Args:
@@ -64,8 +67,8 @@ def train(
         team: the ranks that train; another number of them may go on with a run.
 
     Returns:
-        The moving average of the weights after the last step (on the first rank), the loss curve:
-        (step, mean loss since the point before), and the numbers of ranks that trained in turn.
+        The moving average of the weights after the last step, and what was done (both whole on the
+        first rank alone).
 
     Raises:
         NumericsError: the loss is not finite.
@@ -76,12 +79,15 @@ def train(
     average = Average(network, config.average)
     window = torch.zeros((), device=teacher.device)
     with team.file_of_first(state_path) as held:
-        done, curve, ranks = restore_state(
+        history = restore_state(
             held, key=key, network=network, average=average, optimiser=optimiser, window=window
         )
-    ranks = ranks if ranks[-1:] == [team.rank.world] else [*ranks, team.rank.world]
+    if history.ranks[-1:] != [team.rank.world]:
+        history.ranks.append(team.rank.world)
+    done = history.step
     if done:
         logger.info("going on from step %d of %d", done, config.steps)
+    stopping = _Stopping(network, average, teacher, pool, config, seed, team)
     images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
         workers = 0
@@ -96,7 +102,11 @@ def train(
     wrapped = team.wrap(network)
     forward = torch.compile(wrapped) if config.compile else wrapped
     for step, (shown, wanted) in enumerate(_batches(views, workers, config.augment), start=done):
-        _set_rate(optimiser, config, step)
+        stopping.look(step, history)
+        end = last_step(history.turned, config.steps)
+        if step >= end:
+            break
+        _set_rate(optimiser, config, step, history.turned)
         with _own_randomness(seed, step, team.rank.index, teacher.device):
             with mixed(config.precision, teacher.device):
                 given = forward(shown)
@@ -109,23 +119,65 @@ def train(
         if team.rank.first:
             average.update(network, step)
         window += loss.detach()
-        last, due = step + 1 == config.steps, time.monotonic() - saved > SAVE_SECONDS
+        history.step = step + 1
+        last, due = step + 1 == end, time.monotonic() - saved > SAVE_SECONDS
         point = last or (step + 1) % every == 0
         # Clocks differ: what all ranks have to do at once hangs on the step alone.
         due = due and (point or team.rank.alone)
         if point or due:
             mean = _checked(float(team.mean(window)) / (step % every + 1), step, state_path)
-            progress("distill", step + 1, config.steps, f"loss {mean:.3f}")
+            progress("distill", step + 1, end, f"loss {mean:.3f}")
         if point:
-            curve.append((step + 1, mean))
+            history.curve.append((step + 1, mean))
             window.zero_()
         if due and not last and team.rank.first:
             save_state(
-                state_path, key=key, step=step + 1, network=network, average=average,
-                optimiser=optimiser, window=window, curve=curve, ranks=ranks,
+                state_path, key=key, history=history, network=network, average=average,
+                optimiser=optimiser, window=window,
             )  # fmt: skip
             saved = time.monotonic()
-    return average, curve, ranks
+    return average, history
+
+
+class _Stopping:
+    """Looks at held-out images from time to time, where the schedule hangs on them."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        average: Average,
+        teacher: FrozenTeacher,
+        pool: Pool,
+        config: DistillConfig,
+        seed: int,
+        team: Team,
+    ) -> None:
+        self._average, self._config, self._team = average, config, team
+        self._every = max(1, config.steps // CHECKS)
+        self._asked = config.schedule == "until-settled"
+        if self._asked and team.rank.first:
+            self._images = HeldOut(teacher, pool.about["config"].get("prior"), seed)
+            self._student = copy.deepcopy(network).eval()
+
+    def look(self, step: int, history: History) -> None:
+        """Notes before `step` how alike the decisions are, and whether the rate falls from here.
+
+        A step at which a killed run goes on may have been looked at already.
+        """
+        if not self._asked or history.turned is not None:
+            return
+        if step >= latest_turn(self._config.steps) or (
+            step
+            and step % self._every == 0
+            and self._team.decide(lambda: self._over(step, history))
+        ):
+            history.turned = step
+
+    def _over(self, step: int, history: History) -> bool:
+        if [when for when, _ in history.checks][-1:] != [step]:
+            self._student.load_state_dict(self._average.state)
+            history.checks.append((step, self._images.agreement(self._student)))
+        return settled(history.checks, self._config.patience)
 
 
 @contextmanager
@@ -193,10 +245,14 @@ def _optimiser(network: nn.Module, config: DistillConfig) -> torch.optim.Optimiz
     return torch.optim.AdamW(groups, lr=config.learning_rate, foreach=True)
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, config: DistillConfig, step: int) -> None:
+def _set_rate(
+    optimiser: torch.optim.Optimizer, config: DistillConfig, step: int, turned: int | None
+) -> None:
+    warmup, momentum = max(1, config.steps // 50), None
     if config.schedule == "cosine":
-        warmup = max(1, config.steps // 50)
-        rate, momentum = cosine(step, config.steps, config.learning_rate, warmup), None
+        rate = cosine(step, config.steps, config.learning_rate, warmup)
+    elif config.schedule == "until-settled":
+        rate = settling_rate(step, turned, config.learning_rate, warmup)
     else:
         rate, momentum = one_cycle(step, config.steps, config.learning_rate)
     for group in optimiser.param_groups:

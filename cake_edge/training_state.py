@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from cake_edge.provenance import atomic_path
 
-__all__ = ["Average", "restore_state", "save_state"]
+__all__ = ["Average", "History", "restore_state", "save_state"]
 
 
 class Average:
@@ -37,24 +38,49 @@ class Average:
             self.state[name].copy_(new[name])
 
 
+@dataclass(slots=True, kw_only=True)
+class History:
+    """What a training has done so far."""
+
+    step: int = 0
+    """Steps done."""
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    """(step, mean loss since the point before)."""
+    checks: list[tuple[int, float]] = field(default_factory=list)
+    """(step, percent of decisions on held-out images that are the teacher's), where they decide."""
+    turned: int | None = None
+    """The step from which the learning rate falls, where that was decided on the way."""
+    ranks: list[int] = field(default_factory=list)
+    """How many ranks have trained, in turn."""
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> History:
+        """Reads what `dataclasses.asdict` gave, after a way through JSON."""
+        return History(
+            step=int(values["step"]),
+            curve=[(int(step), float(loss)) for step, loss in values["curve"]],
+            checks=[(int(step), float(alike)) for step, alike in values["checks"]],
+            turned=None if values["turned"] is None else int(values["turned"]),
+            ranks=[int(number) for number in values["ranks"]],
+        )
+
+
 def save_state(
     path: Path,
     *,
     key: str,
-    step: int,
+    history: History,
     network: nn.Module,
     average: Average,
     optimiser: torch.optim.Optimizer,
     window: torch.Tensor,
-    curve: list[tuple[int, float]],
-    ranks: list[int],
 ) -> None:
-    """Writes everything of a training after `step` steps, atomically.
+    """Writes everything of an unfinished training, atomically.
 
     Args:
         key: hash of the plan; a state of another plan is not taken up.
+        history: what has been done.
         window: sum of the losses since the last point of the curve.
-        ranks: how many ranks have trained it, in turn.
     """
     tensors = {"window.sum": window} | {
         f"network.{name}": t for name, t in network.state_dict().items()
@@ -62,7 +88,7 @@ def save_state(
     tensors |= {f"average.{name}": t for name, t in average.state.items()}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
-    about = {"key": key, "step": step, "curve": curve, "ranks": ranks}
+    about = {"key": key, "history": asdict(history)}
     contiguous = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary, metadata={"state": json.dumps(about)})
@@ -76,19 +102,19 @@ def restore_state(
     average: Average,
     optimiser: torch.optim.Optimizer,
     window: torch.Tensor,
-) -> tuple[int, list[tuple[int, float]], list[int]]:
-    """Loads what `save_state` wrote, in place; returns (steps done, loss curve, ranks).
+) -> History:
+    """Loads what `save_state` wrote, in place; returns what had been done.
 
-    A missing file, a damaged one or one of another plan gives (0, [], []): training starts afresh.
+    A missing file, a damaged one or one of another plan gives no history: training starts afresh.
     """
     try:
         with safe_open(path, framework="pt") as stream:
             about = json.loads((stream.metadata() or {}).get("state", "{}"))
             if about.get("key") != key:
-                return 0, [], []
+                return History()
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError):
-        return 0, [], []
+        return History()
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
@@ -98,8 +124,7 @@ def restore_state(
         average.state[name].copy_(tensor)
     window.copy_(parts["window"]["sum"])
     _restore_optimiser(optimiser, parts.get("optimiser", {}))
-    curve = [(int(step), float(loss)) for step, loss in about["curve"]]
-    return int(about["step"]), curve, [int(number) for number in about.get("ranks", [1])]
+    return History.from_dict(about["history"])
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor]) -> None:

@@ -139,7 +139,9 @@ def command(
 
     def text() -> None:
         click.echo(f"{result.architecture}, {result.parameters} weights, in {out}")
-        click.echo(f"{result.steps} steps, {result.views} views, {duration(result.seconds)}")
+        short = f" of at most {config.steps}" if result.steps < config.steps else ""
+        took = duration(result.seconds)
+        click.echo(f"{result.steps} steps{short}, {result.views} views, {took}")
         click.echo(f"agrees with the teacher on {result.agreement_synthetic:.1f} % of fresh images")
         for family, value in result.agreement_families.items():
             click.echo(f"and on {value:.1f} % of a family that it was never shown, {family}")

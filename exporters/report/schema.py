@@ -172,6 +172,8 @@ class Distill(TypedDict, total=False):
     """Images seen, each view counted."""
     loss: list[list[float]]
     """[step, loss] in the order of steps."""
+    checks: list[list[float]]
+    """[step, agreement on held-out synthetic images], where they decided when training ended."""
     agreement_families: dict[str, float]
     """As agreement_synthetic, on families of images that the pool does not start from."""
     agreement_synthetic: float | None

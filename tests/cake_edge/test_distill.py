@@ -7,12 +7,13 @@ from torch import nn
 from cake_edge import distill as distilling
 from cake_edge import training
 from cake_edge.checkpoint import load_checkpoint
+from cake_edge.diagnostics import HeldOut
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
 from cake_edge.pool import synthesize
 from cake_edge.priors import PRIORS
 from cake_edge.samplers import CakeConfig
-from cake_edge.seeding import generator
+from cake_edge.seeding import derive_seed, generator
 from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers.frozen import FrozenTeacher
 
@@ -192,6 +193,46 @@ def test_a_finished_student_is_found_and_another_plan_is_refused(undisturbed, te
     with pytest.raises(OutputExists, match="different: config"):
         distill(teacher, STUDENT, pool, DistillConfig(steps=3), undisturbed.path, seed=0)
     assert undisturbed.path.read_bytes() == before
+
+
+SETTLING = DistillConfig(steps=120, batch=16, schedule="until-settled", patience=2)
+
+
+def test_training_stops_where_agreement_without_data_no_longer_rises(
+    teacher, pool, tmp_path, monkeypatch
+):
+    """Checks come every third step; the fifth brings nothing over the two before it."""
+    answers = iter([10.0, 20.0, 30.0, 30.1, 30.2])
+    monkeypatch.setattr(HeldOut, "agreement", lambda *_: next(answers))
+    result = distill(teacher, STUDENT, pool, SETTLING, tmp_path / "s.safetensors", seed=0)
+    assert result.checks == [(3, 10.0), (6, 20.0), (9, 30.0), (12, 30.1), (15, 30.2)]
+    assert (result.steps, result.views) == (20, 20 * 16)  # falling takes a third of the 15
+    manifest = load_checkpoint(result.path)[1].manifest
+    assert (manifest["turned"], manifest["step"]) == (15, 20)
+
+
+def test_the_images_that_decide_are_none_that_the_report_speaks_of(teacher):
+    held = HeldOut(teacher, "structured", 0)
+    images = torch.cat([part.flatten(1) for part in held._sets])
+    shown = PRIORS["structured"](64, teacher.spec, generator(derive_seed(0, "held out"), "prior"))
+    assert not (torch.cdist(shown.flatten(1), images) == 0).any()
+    assert held.agreement(teacher.network) == 100.0
+
+
+def test_a_run_that_was_cut_short_stops_where_the_other_does(teacher, pool, tmp_path, monkeypatch):
+    whole = distill(teacher, STUDENT, pool, SETTLING, tmp_path / "a.safetensors", seed=0)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+
+    def interrupt(stage, done, total, note):
+        if done == 7:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "b.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        distill(teacher, STUDENT, pool, SETTLING, out, seed=0, progress=interrupt)
+    again = distill(teacher, STUDENT, pool, SETTLING, out, seed=0)
+    assert (again.checks, again.steps) == (whole.checks, whole.steps)
+    assert again.sha256 == whole.sha256
 
 
 def test_another_teacher_s_pool_is_refused(make_teacher, pool, tmp_path):

@@ -22,7 +22,8 @@ def ratio(estimate, low, high):
 def test_an_assistant_is_told_with_its_size():
     trained = {
         "architecture": "resnet10t", "parameters": 900, "steps": 5, "views": 20, "seconds": 1.0,
-        "curve": [[5, 0.5]], "agreement_synthetic": 80.0, "agreement_families": {}, "inherited": 0,
+        "curve": [[5, 0.5]], "checks": [], "agreement_synthetic": 80.0, "agreement_families": {},
+        "inherited": 0,
     }  # fmt: skip
     assistant = {**trained, "architecture": "resnet18", "agreement_synthetic": 90.0}
     alone, both = distill_section(trained, None), distill_section(trained, assistant)
