@@ -24,17 +24,18 @@ class DistillConfig:
     """T^2 KL at `temperature`, or cross-entropy with the teacher's probabilities."""
     temperature: float = 2.0
     """Of the KL; 1 compares the answers as they are."""
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    """SGD has momentum 0.9, cycled where the schedule says so."""
+    optimiser: Literal["muon", "adamw", "sgd"] = "muon"
+    """timm's Muon (AdamW for what is no matrix), AdamW, or SGD with momentum 0.9, cycled where the
+    schedule says so."""
     schedule: Literal["cosine", "one-cycle", "until-settled"] = "cosine"
     """Warm-up over a fiftieth of the steps and half a cosine; torch's OneCycleLR; or level until
     agreement on held-out synthetic images no longer rises, then down: `steps` at most."""
     patience: int = 4
     """Fortieths of the steps without a rise after which until-settled lets the rate fall."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 1e-2
     """The highest rate."""
     weight_decay: float = 1e-2
-    """Decoupled for adamw."""
+    """Decoupled for muon and adamw."""
     clip: float = 5.0
     """Largest norm of the whole gradient; 0 for none."""
     average: float = 0.995

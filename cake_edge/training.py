@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from cake_edge.diagnostics import HeldOut
 from cake_edge.distill_config import DistillConfig
-from cake_edge.errors import CakeEdgeError, NumericsError
+from cake_edge.errors import CakeEdgeError, NumericsError, UsageMistake
 from cake_edge.losses.head import Head, head_of
 from cake_edge.pool import Pool
 from cake_edge.precision import mixed, refuse_unsound
@@ -242,7 +242,20 @@ def _optimiser(network: nn.Module, config: DistillConfig) -> torch.optim.Optimiz
         )
     groups = [{"params": decayed, "weight_decay": config.weight_decay},
               {"params": spared, "weight_decay": 0.0}]  # fmt: skip
+    if config.optimiser == "muon":
+        return _muon()(groups, lr=config.learning_rate)
     return torch.optim.AdamW(groups, lr=config.learning_rate, foreach=True)
+
+
+def _muon() -> Callable[..., torch.optim.Optimizer]:
+    try:
+        from timm.optim.muon import Muon
+    except ImportError as error:
+        raise UsageMistake(
+            "optimiser is muon, which timm has from 1.0.22 on: update timm, or set optimiser to "
+            "adamw and learning_rate to 0.004"
+        ) from error
+    return Muon
 
 
 def _set_rate(

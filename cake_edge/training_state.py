@@ -87,7 +87,12 @@ def save_state(
     }
     tensors |= {f"average.{name}": t for name, t in average.state.items()}
     for index, slots in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items()}
+        # What is no tensor, Muon's choice of weights, follows from these and is found again.
+        tensors |= {
+            f"optimiser.{index}.{slot}": value
+            for slot, value in slots.items()
+            if isinstance(value, torch.Tensor)
+        }
     about = {"key": key, "history": asdict(history)}
     contiguous = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     with atomic_path(path) as temporary:

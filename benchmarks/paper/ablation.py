@@ -41,20 +41,25 @@ class Variant:
 
 
 WHOLE = "whole"
-NONE = 1e-30
-"""A weight must be above zero; this one moves no pixel."""
 VARIANTS: dict[str, Variant] = {
     WHOLE: Variant(title="nothing: the whole"),
     "prior": Variant(title="structured images: white noise instead", sampler={"prior": "gaussian"}),
     "pool-balance": Variant(title="class balance of the pool", sampler={"oversample": 1}),
     "view-balance": Variant(title="class balance of the views", training={"balance": False}),
-    "contrast": Variant(title="contrastive term", sampler={"contrast": (NONE, NONE)}),
+    "starts": Variant(
+        title="pushing what the teacher is surest of: any", sampler={"starts": "any"}
+    ),
+    "towards": Variant(title="pushing to near classes: to any", sampler={"towards": "any"}),
+    "cells": Variant(title="pushing in coarse cells: by pixels", sampler={"cells": 0}),
+    "jitter": Variant(title="jitter while pushing", sampler={"jitter": 0.0}),
+    "contrast": Variant(title="contrastive term", sampler={"contrast": (0.0, 0.0)}),
     "pushing": Variant(title="pushed images: the prior alone", sampler={"pushed_share": 0.0}),
     "snapshots": Variant(title="snapshots but the last", sampler={"snapshots": 1}),
     "mixup": Variant(title="mixup", training={"mixed": 0.0}),
     "temperature": Variant(title="temperature: 1 instead", training={"temperature": 1.0}),
     "motion": Variant(title="augmentation: flips alone", training={"motion": 0.0}),
     "inheritance": Variant(title="inherited weights", training={"inherit": False}),
+    "muon": Variant(title="Muon: AdamW", training={"optimiser": "adamw", "learning_rate": 0.004}),
     "average": Variant(title="moving average of weights", training={"average": 0.0}),
 }
 """Name -> what is left out; another ingredient is another line."""
@@ -71,13 +76,19 @@ def changed(row: Row, variant: Variant) -> Row:
 
 
 def measured_all(
-    row: Row, teacher: FrozenTeacher, folder: Path, *, seeds: Sequence[int], workers: int
+    row: Row,
+    teacher: FrozenTeacher,
+    folder: Path,
+    *,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    workers: int,
 ) -> dict[str, dict[int, dict[str, Any]]]:
     """Returns what was measured, by variant and seed; a seed is finished before the next."""
-    found: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in VARIANTS}
+    found: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in names}
     for seed in seeds:
-        for name, variant in VARIANTS.items():
-            at = changed(row, variant)
+        for name in names:
+            at = changed(row, VARIANTS[name])
             digest = sha256_json([at.sampler.to_dict(), at.images])[:12]
             found[name][seed] = one = measured(
                 at, teacher,
@@ -135,6 +146,8 @@ def _plus_minus(value: Mapping[str, float | None], sign: str) -> str:
 @click.option("--steps", default=DistillConfig().steps, show_default=True, help="Of distillation.")
 @click.option("--seeds", default="0,1,2", show_default=True, callback=numbers,
               help="Comma-separated.")  # fmt: skip
+@click.option("--without", default=",".join(name for name in VARIANTS if name != WHOLE),
+              show_default=True, help="What is left out, comma-separated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the runs.")
 @click.option("--workers", default=2, show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), help="JSON file.")
@@ -143,12 +156,17 @@ def main(
     images: int,
     steps: int,
     seeds: tuple[int, ...],
+    without: str,
     out: Path,
     workers: int,
     results: Path | None,
 ) -> None:
     """Measures every variant; students that are finished in --out are not made again."""
     torch.set_num_threads(1)
+    names = [WHOLE, *without.split(",")]
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise click.BadParameter(f"no {unknown[0]!r}; there are: {', '.join(VARIANTS)}")
     lacking = absent(dataset)
     if lacking:
         raise click.ClickException(f"{dataset} cannot be measured here: it needs {lacking}")
@@ -160,17 +178,17 @@ def main(
             steps=steps, precision=sound_precision(ROWS[name].student, teacher.spec)
         ),
     )  # fmt: skip
-    found = measured_all(row, teacher, out, seeds=seeds, workers=workers)
+    found = measured_all(row, teacher, out, names=names, seeds=seeds, workers=workers)
     command = ["python", "-m", "benchmarks.paper.ablation", "--dataset", dataset,
                "--images", str(images), "--steps", str(steps),
-               "--seeds", ",".join(str(seed) for seed in seeds),
+               "--seeds", ",".join(str(seed) for seed in seeds), "--without", without,
                "--out", "runs/ablation", "--workers", str(workers)]  # fmt: skip
-    said = {**_about(row, name), "summary": summary(found), "measured": _by_text(found)}
+    said = {**_about(row, name, names), "summary": summary(found), "measured": _by_text(found)}
     write_results(results or RESULTS / f"ablation-{dataset}.json", command, said)
     click.echo(markdown_table(said))
 
 
-def _about(row: Row, name: str) -> dict[str, Any]:
+def _about(row: Row, name: str, found: Sequence[str]) -> dict[str, Any]:
     return {
         "row": name,
         "dataset": row.dataset,
@@ -182,6 +200,7 @@ def _about(row: Row, name: str) -> dict[str, Any]:
         "left_out": {
             name: {"sampler": dict(variant.sampler), "training": dict(variant.training)}
             for name, variant in VARIANTS.items()
+            if name in found
         },
     }
 

@@ -1,34 +1,56 @@
 """CAKE started from structured images: the project's default sampler.
 
-Contrastive abductive knowledge extraction (Braun, Mundt, Kersting, arXiv 2306.02090) with four
-changes: the diffusion starts from structured images in place of white noise; what is kept of the
-prior is balanced by the classes the teacher sees; several snapshots are kept along each
-trajectory, so that the pool spans noise levels; and step size and contrast vary from tuple to
-tuple. Weights are per image and do not depend on the batch.
+Contrastive abductive knowledge extraction (Braun, Mundt, Kersting, arXiv 2306.02090) with changes:
+the diffusion starts from structured images in place of white noise, and among them from those that
+the teacher is surest of; an image is pushed to a class that the teacher already holds likely, over
+the boundary that is nearest; where it started is kept too, and of the rest of the prior what makes
+the classes even that the teacher sees; several snapshots are kept along each trajectory, so that
+the pool spans noise levels; step size and contrast vary from tuple to tuple; and half of the tuples
+move in coarse cells, so that what changes is no fine noise. Weights are per image and do not depend
+on the batch, but for the statistics term, which is of one.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import UsageMistake
+from cake_edge.hooks import statistics_layers, watch_statistics
 from cake_edge.losses.contrast import pair_contrast
 from cake_edge.losses.head import head_of
 from cake_edge.losses.image_prior import total_variation
+from cake_edge.losses.statistics import statistics_distance
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.base import judge
 from cake_edge.samplers.common import beyond_pixels
-from cake_edge.samplers.optimise import balanced_selection, descend, draw_tuples
+from cake_edge.samplers.crops import jittered
+from cake_edge.samplers.optimise import (
+    balanced_selection,
+    descend,
+    draw_tuples,
+    in_coarse_cells,
+    near_classes,
+    surest_selection,
+)
 from cake_edge.seeding import generator
 from cake_edge.storage import Stored, as_stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = ["CakeConfig"]
+
+logger = logging.getLogger(__name__)
+
+COARSE_REACH = 2.0
+"""Steps of cells over those of single pixels: a cell's change is seen as one."""
+NEAR_TEMPERATURE = 2.0
+"""Of the teacher's answer when a class near an image is drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +64,20 @@ class CakeConfig:
     """Share of the pool that is diffused; the rest is the balanced prior itself."""
     oversample: int = 6
     """Prior images drawn for every one that is kept."""
+    starts: Literal["surest", "any"] = "surest"
+    """Which prior images are diffused: those with the largest logits in their class, or any."""
+    towards: Literal["near", "any"] = "near"
+    """Where to: a class that the teacher holds likely besides its first, or any class, the images
+    of a tuple to distinct ones."""
     tuple_size: int = 10
-    """Images of distinct classes that are contrasted; at most the number of classes."""
-    steps: int = 40
+    """Images that are contrasted; at most the number of classes."""
+    cells: int = 8
+    """Cells a side in which half of the tuples are moved, over twice the step; 0: every tuple by
+    single pixels."""
+    jitter: float = 0.0625
+    """By how much of a side images are rolled at random at every step, and mirrored at half of the
+    steps; 0 for neither."""
+    steps: int = 20
     """Optimisation steps of a trajectory."""
     snapshots: int = 3
     """Images kept along a trajectory, at steps that halve backwards from the last."""
@@ -54,9 +87,11 @@ class CakeConfig:
     """Weight of the cross-entropy towards the target class, or of the target label's alone where
     the teacher's labels do not exclude each other."""
     contrast: tuple[float, float] = (0.001, 0.05)
-    """Range of the weight of the pair contrast, drawn log-uniformly a tuple."""
+    """Range of the weight of the pair contrast, drawn log-uniformly a tuple; [0, 0] for none."""
     variation: float = 0.1
     """Weight of the total variation along scan lines, in pixels of [0, 1]."""
+    statistics: float = 0.0
+    """Weight of the distance to the statistics that batch norms remember, where there are any."""
     images_per_shard: int = 480
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 240
@@ -72,15 +107,17 @@ class CakeConfig:
         for field in ("oversample", "steps", "snapshots", "images_per_shard", "batch"):
             if getattr(self, field) < 1:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("classification", "variation"):
+        for field in ("cells", "classification", "variation", "statistics", "jitter"):
             if getattr(self, field) < 0:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
         if self.tuple_size < 2:
             raise UsageMistake(f"tuple_size is {self.tuple_size}; a pair needs at least 2")
         for field in ("step_size", "contrast"):
             low, high = getattr(self, field)
-            if not 0 < low <= high:
-                raise UsageMistake(f"{field} is [{low}, {high}]; it must be 0 < low <= high")
+            none = field == "contrast" and low == high == 0
+            if not (none or 0 < low <= high):
+                allowed = "0 < low <= high" + (", or [0, 0]" if field == "contrast" else "")
+                raise UsageMistake(f"{field} is [{low}, {high}]; it must be {allowed}")
 
     def build(self, teacher: FrozenTeacher, *, count: int, seed: int) -> CakeSampler:
         """Returns the sampler for a pool of `count` images."""
@@ -105,6 +142,9 @@ class CakeSampler:
         mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, -1, 1, 1)
         self._bounds = (-mean / self._std, (1 - mean) / self._std)
+        self._statistics = config.statistics if statistics_layers(teacher.network) else 0.0
+        if config.statistics and not self._statistics:
+            logger.info("the teacher remembers no statistics: cake does without that term")
 
     def shard(self, index: int) -> SyntheticBatch:
         """Returns shard `index`: prior images first, then the snapshots."""
@@ -114,45 +154,68 @@ class CakeSampler:
         starts = math.ceil(size * config.pushed_share / len(snapshots))
         pushed = min(size, starts * len(snapshots))
         random = generator(self.seed, "cake", index, device=self.teacher.device)
-        prior = self._balanced_prior(size - pushed + starts, random)
-        begin = torch.randperm(len(prior), generator=random, device=random.device)
-        parts = [prior.select(begin[starts:].sort().values)]
-        if starts:
-            parts.append(
-                self._pushed(prior.images[begin[:starts]], random).select(
-                    torch.arange(pushed, device=random.device)
-                )
+        starts_kept = min(starts, size - pushed)
+        drawn, logits = self._drawn(max(starts, size - pushed), random)
+        begin = self._starts(logits, starts, random)
+        rest = torch.ones(len(drawn), dtype=torch.bool, device=random.device)
+        rest[begin] = False
+        others = rest.nonzero().squeeze(1)
+        apart = balanced_selection(logits[others].argmax(1), size - pushed - starts_kept)
+        kept = torch.cat([begin[:starts_kept], others[apart]])
+        nobody = torch.full((len(kept),), -1, device=random.device)
+        parts = [
+            SyntheticBatch(
+                images=drawn[kept],
+                logits=logits[kept],
+                targets=nobody,
+                steps=torch.zeros_like(nobody),
             )
+        ]
+        if starts:
+            every = self._pushed(drawn[begin], logits[begin], random)
+            parts.append(every.select(torch.arange(pushed, device=random.device)))
         return self._stored(SyntheticBatch.concatenate(parts))
 
-    def _balanced_prior(self, keep: int, random: torch.Generator) -> SyntheticBatch:
+    def _drawn(self, keep: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prior images to choose `keep` from, and the teacher's logits."""
         prior = PRIORS[self.config.prior]
         drawn = prior(keep * self.config.oversample, self.teacher.spec, random)
-        logits = judge(self.teacher, drawn, self.config.batch)
-        chosen = balanced_selection(logits.argmax(1), keep)
-        nobody = torch.full((keep,), -1, device=random.device)
-        return SyntheticBatch(
-            images=drawn[chosen],
-            logits=logits[chosen],
-            targets=nobody,
-            steps=torch.zeros_like(nobody),
-        )
+        return drawn, judge(self.teacher, drawn, self.config.batch)
 
-    def _pushed(self, images: torch.Tensor, random: torch.Generator) -> SyntheticBatch:
+    def _starts(self, logits: torch.Tensor, count: int, random: torch.Generator) -> torch.Tensor:
+        """Which of the drawn images are diffused, in random order."""
+        if self.config.starts == "surest":
+            chosen = surest_selection(logits, count, random)
+        else:
+            order = torch.randperm(len(logits), generator=random, device=random.device)
+            chosen = order[balanced_selection(logits[order].argmax(1), count)]
+        return chosen[torch.randperm(count, generator=random, device=random.device)]
+
+    def _pushed(
+        self, images: torch.Tensor, logits: torch.Tensor, random: torch.Generator
+    ) -> SyntheticBatch:
         """Diffuses whole tuples; the last one is filled up by starting images used again."""
         config, classes = self.config, self.teacher.spec.classes
         size = min(config.tuple_size, classes)
         tuples = math.ceil(len(images) / size)
-        targets = draw_tuples(tuples, size, classes, random)
+        again = torch.arange(tuples * size, device=random.device) % len(images)
+        if config.towards == "near" and classes > 1:
+            targets = near_classes(logits[again], NEAR_TEMPERATURE, random).view(tuples, size)
+        else:
+            targets = draw_tuples(tuples, size, classes, random)
         step_size = self._log_uniform(config.step_size, tuples, random)
         contrast = self._log_uniform(config.contrast, tuples, random)
-        again = torch.arange(tuples * size, device=random.device) % len(images)
+        coarse = torch.rand(tuples, generator=random, device=random.device) < 0.5
+        jitter = int(torch.randint(1 << 31, (), generator=random, device=random.device))
         grouped = images[again].view(tuples, size, *images.shape[1:])
         at_once = max(1, config.batch // size)
         runs = [
-            self.diffuse(grouped[part], targets[part], step_size[part], contrast[part])
+            self.diffuse(
+                grouped[part], targets[part], step_size[part], contrast[part], coarse[part],
+                seed=jitter,
+            )
             for part in torch.arange(tuples, device=random.device).split(at_once)
-        ]
+        ]  # fmt: skip
         steps = config.snapshot_steps()
         levels = [torch.cat([run[k] for run in runs])[: len(images)] for k in range(len(steps))]
         wanted = targets.view(-1)[: len(images)]
@@ -171,22 +234,52 @@ class CakeSampler:
         targets: torch.Tensor,
         step_size: torch.Tensor,
         contrast: torch.Tensor,
+        coarse: torch.Tensor,
+        *,
+        seed: int,
     ) -> list[torch.Tensor]:
-        """Diffuses [T, G, C, H, W] towards targets [T, G]; a [T * G, C, H, W] a snapshot."""
+        """Diffuses [T, G, C, H, W] towards targets [T, G]; a [T * G, C, H, W] a snapshot.
+
+        Args:
+            images: the starts.
+            targets: classes.
+            step_size: [T], in pixels of [0, 1].
+            contrast: [T], weights.
+            coarse: [T], which tuples are moved in cells.
+            seed: of the jitter, which is the same for all images of a step.
+        """
         config, size = self.config, targets.shape[1]
         towards = head_of(self.teacher.spec).towards
+        # On the processor, so that no step waits for a number from a GPU.
+        random = generator(seed, "jitter")
 
         def loss(current: torch.Tensor) -> torch.Tensor:
-            logits = self.teacher(current)
-            pull = pair_contrast(logits.view(*targets.shape, -1), targets) * contrast[:, None]
-            return (
-                config.classification * towards(logits, targets.flatten())
-                + pull.flatten()
-                + config.variation * total_variation(current * self._std)
-            )
+            shown = jittered(current, config.jitter, random) if config.jitter else current
+            logits = self.teacher(shown)
+            value = config.classification * towards(
+                logits, targets.flatten()
+            ) + config.variation * total_variation(current * self._std)
+            if config.contrast[1]:
+                pull = pair_contrast(logits.view(*targets.shape, -1), targets)
+                value = value + (pull * contrast[:, None]).flatten()
+            if watch is not None:
+                value = value + self._statistics * statistics_distance(watch.take())
+            return value
+
+        in_cells = coarse.repeat_interleave(size).view(-1, 1, 1, 1)
+
+        def along(gradient: torch.Tensor) -> torch.Tensor:
+            return torch.where(in_cells, in_coarse_cells(gradient, config.cells), gradient)
 
         reach = step_size.repeat_interleave(size).view(-1, 1, 1, 1) / self._std
-        return descend(images.flatten(0, 1), loss, reach, self._bounds, config.snapshot_steps())
+        if config.cells:
+            reach = torch.where(in_cells, COARSE_REACH * reach, reach)
+        watching = watch_statistics(self.teacher.network) if self._statistics else nullcontext()
+        with watching as watch:
+            return descend(
+                images.flatten(0, 1), loss, reach, self._bounds, config.snapshot_steps(),
+                along if config.cells else None,
+            )  # fmt: skip
 
     def _stored(self, batch: SyntheticBatch) -> SyntheticBatch:
         """Rounds to what is written, and asks the teacher about exactly that."""
@@ -201,6 +294,8 @@ class CakeSampler:
     def _log_uniform(
         self, limits: tuple[float, float], count: int, random: torch.Generator
     ) -> torch.Tensor:
+        if limits[1] == 0:
+            return torch.zeros(count, device=random.device)
         low, high = (math.log(limit) for limit in limits)
         share = torch.rand(count, generator=random, device=random.device)
         return (low + share * (high - low)).exp()

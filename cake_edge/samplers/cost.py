@@ -40,6 +40,6 @@ def _of_cake(config: CakeConfig, count: int, classes: int) -> Cost:
         starts = math.ceil(images * config.pushed_share / levels)
         pushed = min(images, starts * levels)
         steps += math.ceil(starts / size) * size * config.steps
-        looks += (images - pushed + starts) * config.oversample + starts * levels
+        looks += max(starts, images - pushed) * config.oversample + starts * levels
         looks += 0 if config.stored == "float32" else images
     return Cost(image_steps=steps, looks=looks)

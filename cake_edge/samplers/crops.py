@@ -1,11 +1,11 @@
-"""Local views: a part of every image, enlarged to the whole, with gradients to it."""
+"""Views of images that are being moved, with gradients to them: crops, rolls, mirror images."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-__all__ = ["random_crops"]
+__all__ = ["jittered", "random_crops"]
 
 
 def random_crops(
@@ -34,3 +34,22 @@ def random_crops(
     return functional.grid_sample(
         images, where, mode="bilinear", padding_mode="border", align_corners=False
     )
+
+
+def jittered(
+    images: torch.Tensor, share: float, random: torch.Generator, *, flip: bool = True
+) -> torch.Tensor:
+    """Returns all images [N, C, H, W] rolled by the same few pixels, and mirrored or not.
+
+    Args:
+        images: of any range.
+        share: the most that they are rolled by, of a side.
+        random: on the processor, so that no step waits for a number from a GPU.
+        flip: mirror them half of the time.
+    """
+    reach = [int(side * share) for side in images.shape[2:]]
+    moves = [int(torch.randint(-r, r + 1, (), generator=random)) for r in reach]
+    images = torch.roll(images, moves, (2, 3))
+    if flip and torch.rand((), generator=random) < 0.5:
+        images = images.flip(3)
+    return images

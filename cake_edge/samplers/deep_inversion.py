@@ -39,6 +39,7 @@ from cake_edge.samplers.common import (
     positive,
     shard_size,
 )
+from cake_edge.samplers.crops import jittered
 from cake_edge.samplers.needs import samplers_without
 from cake_edge.samplers.optimise import descend
 from cake_edge.samplers.rival import load_rival, rival_identity
@@ -177,7 +178,7 @@ class DeepInversionSampler:
         config, head = self.config, head_of(self.teacher.spec)
 
         def loss(images: torch.Tensor) -> torch.Tensor:
-            shown = self._jittered(self._enlarged(images), jitter)
+            shown = jittered(self._enlarged(images), config.jitter, jitter, flip=config.flip)
             logits = self.teacher(shown)
             value = (
                 config.classification * head.towards(logits, targets)
@@ -199,11 +200,3 @@ class DeepInversionSampler:
         if tuple(images.shape[2:]) == size:
             return images
         return functional.interpolate(images, size, mode="bilinear", align_corners=False)
-
-    def _jittered(self, images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-        reach = [int(side * self.config.jitter) for side in images.shape[2:]]
-        moves = [int(torch.randint(-r, r + 1, (), generator=random)) for r in reach]
-        images = torch.roll(images, moves, (2, 3))
-        if self.config.flip and torch.rand((), generator=random) < 0.5:
-            images = images.flip(3)
-        return images

@@ -1,14 +1,22 @@
-"""The shared loop that moves images downhill, and the selection that keeps classes even."""
+"""The shared loop that moves images downhill, what it starts from, and where it is aimed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional
 
 from cake_edge.errors import NumericsError
 
-__all__ = ["balanced_selection", "descend", "draw_tuples"]
+__all__ = [
+    "balanced_selection",
+    "descend",
+    "draw_tuples",
+    "in_coarse_cells",
+    "near_classes",
+    "surest_selection",
+]
 
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.99, 1e-8
 
@@ -19,6 +27,7 @@ def descend(
     step_size: torch.Tensor,
     bounds: tuple[torch.Tensor, torch.Tensor],
     snapshots: tuple[int, ...],
+    along: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> list[torch.Tensor]:
     """Moves images by Adam, each with a step size of its own, inside the box of valid pixels.
 
@@ -28,6 +37,7 @@ def descend(
         step_size: broadcastable to the images: how far a pixel may move a step.
         bounds: the lowest and the highest value of a channel, [1, C, 1, 1].
         snapshots: rising step numbers; the images after each of them are returned.
+        along: gradient -> gradient: what of it is followed; None for all of it.
 
     Raises:
         NumericsError: the loss is not finite.
@@ -40,6 +50,7 @@ def descend(
         value = loss(current).sum()
         (gradient,) = torch.autograd.grad(value, current)
         with torch.no_grad():
+            gradient = gradient if along is None else along(gradient)
             first.lerp_(gradient, 1 - FIRST_DECAY)
             second.lerp_(gradient.square(), 1 - SECOND_DECAY)
             scale = (second / (1 - SECOND_DECAY**step)).sqrt_().add_(EPSILON)
@@ -53,6 +64,16 @@ def descend(
             "pushed to; use a smaller step_size"
         )
     return kept
+
+
+def in_coarse_cells(gradient: torch.Tensor, cells: int) -> torch.Tensor:
+    """Returns of a gradient [N, C, H, W] what `cells` a side can show, smooth between them.
+
+    Followed, it moves regions, not pixels: what a teacher answers to fine noise is left alone.
+    """
+    height, width = gradient.shape[2:]
+    coarse = functional.adaptive_avg_pool2d(gradient, (min(cells, height), min(cells, width)))
+    return functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 
 
 def draw_tuples(count: int, size: int, classes: int, random: torch.Generator) -> torch.Tensor:
@@ -81,3 +102,38 @@ def balanced_selection(labels: torch.Tensor, keep: int) -> torch.Tensor:
     rank = torch.empty_like(position)
     rank[by_class] = position - starts
     return torch.argsort(rank, stable=True)[:keep].sort().values
+
+
+def surest_selection(logits: torch.Tensor, keep: int, random: torch.Generator) -> torch.Tensor:
+    """Returns which `keep` of N images the teacher is surest of, evenly over the classes it sees.
+
+    The surest of every class come first, then the second of every class, and so on; from the last
+    round that fits in part only, chance takes the classes. Images that a teacher was trained on
+    draw larger logits from it than others do, so what looks most like them is kept.
+
+    Args:
+        logits: [N, K].
+        keep: at most N.
+        random: on the logits' device.
+    """
+    highest, label = logits.max(1)
+    order = torch.argsort(highest, descending=True, stable=True)
+    by_class = order[torch.argsort(label[order], stable=True)]
+    ordered = label[by_class]
+    position = torch.arange(len(label), device=label.device)
+    rank = position - torch.searchsorted(ordered, ordered)
+    chance = torch.rand(len(label), generator=random, device=label.device)
+    return by_class[torch.argsort(rank + chance)[:keep]].sort().values
+
+
+def near_classes(logits: torch.Tensor, temperature: float, random: torch.Generator) -> torch.Tensor:
+    """Draws for every image, [N], a class other than the first, as likely as the teacher holds it.
+
+    Args:
+        logits: [N, K], K at least 2.
+        temperature: divides the logits; the higher, the more even.
+        random: on the logits' device.
+    """
+    first = logits.argmax(1, keepdim=True)
+    odds = (logits / temperature).scatter(1, first, -torch.inf).softmax(1)
+    return torch.multinomial(odds, 1, generator=random).squeeze(1)

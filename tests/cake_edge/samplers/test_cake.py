@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from cake_edge.errors import NumericsError, UsageMistake
+from cake_edge.hooks import watch_statistics
+from cake_edge.losses.statistics import statistics_distance
 from cake_edge.priors import PRIORS
 from cake_edge.samplers import CakeConfig, sampler_settings
 from cake_edge.seeding import generator
@@ -62,7 +64,7 @@ def test_pushing_brings_images_to_their_targets(make_teacher):
     teacher = make_teacher("plain")
     config = CakeConfig(
         pushed_share=1.0, steps=60, snapshots=2, step_size=(0.02, 0.05), contrast=(1e-4, 1e-4),
-        variation=0.0, images_per_shard=40, oversample=1,
+        variation=0.0, images_per_shard=40, oversample=1, jitter=0.0, cells=0,
     )  # fmt: skip
     shard = config.build(teacher, count=40, seed=0).shard(0)
     last = shard.steps == 60
@@ -99,6 +101,7 @@ def test_contrast_holds_images_nearer_to_the_boundary(make_teacher):
         config = CakeConfig(
             pushed_share=1.0, steps=60, snapshots=1, step_size=(0.03, 0.03),
             contrast=(weight, weight), variation=0.0, images_per_shard=40, oversample=1,
+            starts="any", towards="any", jitter=0.0, cells=0,
         )  # fmt: skip
         shard = config.build(teacher, count=40, seed=0).shard(0)
         return float(shard.logits.softmax(1).amax(1).mean())
@@ -140,7 +143,9 @@ def test_a_teacher_that_answers_nan_is_refused(make_teacher):
         ({"pushed_share": 1.5}, r"must lie in \[0, 1\]"),
         ({"steps": 0}, "at least 1"),
         ({"tuple_size": 1}, "at least 2"),
-        ({"contrast": (0.1, 0.01)}, "0 < low <= high"),
+        ({"contrast": (0.1, 0.01)}, r"0 < low <= high, or \[0, 0\]"),
+        ({"contrast": (0.0, 0.01)}, "0 < low <= high"),
+        ({"step_size": (0.0, 0.0)}, "0 < low <= high$"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, words):
@@ -151,3 +156,100 @@ def test_settings_out_of_range_are_refused(settings, words):
 def test_an_unknown_sampler_is_refused_with_near_names():
     with pytest.raises(UsageMistake, match="did you mean cake"):
         sampler_settings("cakes", {})
+
+
+def centred(make_teacher):
+    """An untrained head mostly names one class; centring its answers makes it name all of them."""
+    teacher = make_teacher("plain")
+    images = PRIORS["structured"](400, teacher.spec, generator(0, "centre"))
+    teacher.network.head.bias -= teacher(images).median(0).values
+    return teacher
+
+
+def test_what_is_diffused_is_what_the_teacher_is_surest_of(make_teacher):
+    teacher = centred(make_teacher)
+
+    def highest(starts):
+        config = CakeConfig(
+            starts=starts, pushed_share=0.5, steps=1, snapshots=1, step_size=(1e-6, 1e-6),
+            images_per_shard=80, stored="float32",
+        )  # fmt: skip
+        shard = config.build(teacher, count=80, seed=0).shard(0)
+        pushed = shard.steps > 0
+        assert pushed.sum() == 40
+        return float(shard.logits[pushed].amax(1).mean()), shard.logits[pushed].argmax(1)
+
+    sure, classes = highest("surest")
+    assert sure > highest("any")[0]
+    assert torch.bincount(classes, minlength=4).min() >= 5
+
+
+def test_images_are_pushed_to_another_class_than_they_show(make_teacher):
+    teacher = centred(make_teacher)
+    config = CakeConfig(
+        pushed_share=1.0, steps=1, snapshots=1, step_size=(1e-6, 1e-6), images_per_shard=40
+    )
+    shard = config.build(teacher, count=40, seed=0).shard(0)
+    assert (shard.targets != shard.logits.argmax(1)).all()
+    near = shard.logits.gather(1, shard.targets[:, None]).squeeze(1)
+    others = shard.logits.sum(1) - shard.logits.amax(1) - near
+    assert near.mean() > (others / 2).mean()
+
+
+def test_without_contrast_an_image_does_not_depend_on_its_tuple(make_teacher):
+    teacher = make_teacher("plain")
+    sampler = CakeConfig(contrast=(0.0, 0.0), steps=3, snapshots=1).build(teacher, count=8, seed=0)
+    images = PRIORS["structured"](8, teacher.spec, generator(0, "tuple")).view(2, 4, 1, 16, 16)
+    targets = torch.arange(4).expand(2, 4)
+    step_size, none, coarse = torch.full((2,), 0.02), torch.zeros(2), torch.tensor([True, False])
+    (together,) = sampler.diffuse(images, targets, step_size, none, coarse, seed=3)
+    (alone,) = sampler.diffuse(images[:, :1], targets[:, :1], step_size, none, coarse, seed=3)
+    torch.testing.assert_close(together[::4], alone, atol=1e-5, rtol=0)
+
+
+def moved(sampler, images, coarse, seed=3):
+    """How far two steps carry images [2, 4, C, H, W], a tuple in cells and one by pixels."""
+    targets, step_size = torch.arange(4).expand(2, 4), torch.full((2,), 0.004)
+    (after,) = sampler.diffuse(images, targets, step_size, torch.zeros(2), coarse, seed=seed)
+    return (after - images.flatten(0, 1)).unflatten(0, (2, 4))
+
+
+def test_a_tuple_in_cells_moves_smoothly_and_the_other_by_pixels(make_teacher):
+    config = CakeConfig(cells=4, steps=2, snapshots=1, contrast=(0.0, 0.0), jitter=0.0)
+    sampler = config.build(make_teacher("plain"), count=8, seed=0)
+    images = 0.2 * torch.randn(2, 4, 1, 16, 16, generator=generator(0, "middle"))
+    coarse, fine = moved(sampler, images, torch.tensor([True, False]))
+
+    def roughness(move):
+        return float((move[..., 1:] - move[..., :-1]).abs().mean() / move.abs().mean())
+
+    assert roughness(coarse) < 0.5 * roughness(fine)
+
+
+def test_jitter_is_drawn_from_the_seed(make_teacher):
+    config = CakeConfig(steps=2, snapshots=1, contrast=(0.0, 0.0), jitter=0.25)
+    sampler = config.build(make_teacher("plain"), count=8, seed=0)
+    images = PRIORS["structured"](8, sampler.teacher.spec, generator(0, "j")).view(2, 4, 1, 16, 16)
+    coarse = torch.tensor([True, False])
+    once = moved(sampler, images, coarse)
+    assert torch.equal(once, moved(sampler, images, coarse))
+    assert not torch.equal(once, moved(sampler, images, coarse, seed=4))
+
+
+def test_the_statistics_term_brings_a_batch_nearer_to_what_is_remembered(make_teacher, caplog):
+    teacher = make_teacher("test_resnet")
+
+    def distance(weight):
+        config = CakeConfig(
+            pushed_share=1.0, steps=20, snapshots=1, step_size=(0.02, 0.02), statistics=weight,
+            classification=0.1, images_per_shard=32, stored="float32",
+        )  # fmt: skip
+        images = config.build(teacher, count=32, seed=0).shard(0).images
+        with watch_statistics(teacher.network) as watch:
+            teacher(images.requires_grad_())
+        return float(statistics_distance(watch.take()).detach())
+
+    assert distance(10.0) < distance(0.0)
+    with caplog.at_level("INFO"):
+        CakeConfig(**QUICK, statistics=1.0).build(make_teacher("plain"), count=24, seed=0).shard(0)
+    assert "remembers no statistics" in caplog.text

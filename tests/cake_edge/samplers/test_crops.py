@@ -1,6 +1,6 @@
 import torch
 
-from cake_edge.samplers.crops import random_crops
+from cake_edge.samplers.crops import jittered, random_crops
 from cake_edge.seeding import generator
 
 
@@ -36,3 +36,21 @@ def test_the_whole_is_the_image_or_its_mirror_and_passes_gradients():
     assert (same | mirror).all()
     made.sum().backward()
     assert (images.grad != 0).all()
+
+
+def test_jitter_rolls_all_images_alike_and_mirrors_half_of_the_time():
+    images, random = picture(count=3), generator(0, "j")
+    seen = [jittered(images, 0.125, random) for _ in range(40)]
+    assert all(torch.equal(made[0], made[2]) for made in seen)
+    rolled = {
+        (down, across): torch.roll(images, (down, across), (2, 3))
+        for down in range(-2, 3)
+        for across in range(-2, 3)
+    }
+    straight = sum(any(torch.equal(made, like) for like in rolled.values()) for made in seen)
+    mirrored = sum(
+        any(torch.equal(made.flip(3), like) for like in rolled.values()) for made in seen
+    )
+    assert straight + mirrored == 40
+    assert 8 < mirrored < 32
+    assert any(torch.equal(made, images) is False for made in seen)

@@ -3,7 +3,13 @@ import torch
 from reference import cake, selection
 
 from cake_edge.errors import NumericsError
-from cake_edge.samplers.optimise import balanced_selection, descend, draw_tuples
+from cake_edge.samplers.optimise import (
+    balanced_selection,
+    descend,
+    draw_tuples,
+    near_classes,
+    surest_selection,
+)
 from cake_edge.seeding import generator
 
 
@@ -18,6 +24,31 @@ def test_selection_is_the_flattest_there_is_and_takes_earlier_images_first(seed)
     assert selection.flatness(labels.tolist(), kept.tolist()) == selection.flatness(
         labels.tolist(), reference
     )
+
+
+def test_the_surest_of_every_class_are_kept_before_the_second_of_any():
+    logits = torch.zeros(7, 3)
+    for image, (label, height) in enumerate(
+        [(0, 1.0), (0, 5.0), (0, 3.0), (1, 0.1), (1, 0.3), (1, 0.2), (2, 9.0)]
+    ):
+        logits[image, label] = height
+    random = generator(0, "chance")
+    assert surest_selection(logits, 3, random).tolist() == [1, 4, 6]
+    assert surest_selection(logits, 5, random).tolist() == [1, 2, 4, 5, 6]
+    of_part = {tuple(surest_selection(logits, 4, generator(k, "c")).tolist()) for k in range(20)}
+    assert of_part == {(1, 2, 4, 6), (1, 4, 5, 6)}
+    assert surest_selection(logits, 7, random).tolist() == list(range(7))
+
+
+def test_a_near_class_is_never_the_first_and_is_drawn_by_its_odds():
+    logits = torch.tensor([[9.0, 2.0, 0.0]]).expand(20_000, 3)
+    drawn = near_classes(logits, 2.0, generator(0, "near"))
+    counts = torch.bincount(drawn, minlength=3)
+    assert counts[0] == 0
+    share = float(torch.sigmoid(torch.tensor(1.0)))  # a logit 2 above, at temperature 2
+    assert float(counts[1]) / 20_000 == pytest.approx(share, abs=0.02)
+    even = near_classes(logits, 1000.0, generator(0, "near"))
+    assert float((even == 1).double().mean()) == pytest.approx(0.5, abs=0.02)
 
 
 def test_tuples_name_distinct_classes_and_every_class_about_as_often():
