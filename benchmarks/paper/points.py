@@ -115,8 +115,9 @@ def _pool(
     alone = isinstance(row.sampler, GdfqConfig)
     started, clock = time.monotonic(), path.with_name(f"{path.name}-seconds.json")
     pool = synthesize(
-        teacher, row.sampler, path, count=row.images, seed=seed, workers=1 if alone else workers
-    )
+        teacher, row.sampler, path, count=row.images, seed=seed,
+        precision=row.training.precision, workers=1 if alone else workers,
+    )  # fmt: skip
     if not clock.exists():
         write_json(clock, {"seconds": round(time.monotonic() - started, 1)})
     return pool, float(read_json(clock)["seconds"])

@@ -89,7 +89,7 @@ LENET = Row(
     ),
     images=48_000,
     sampler=CakeConfig(),
-    training=replace(DISTILL_PRESETS["cake"], steps=20_000),
+    training=replace(DISTILL_PRESETS["cake"], steps=14_000),
     goal="87 % or more within 30 minutes of two CPU cores",
 )
 RESNET20 = Row(
@@ -99,7 +99,7 @@ RESNET20 = Row(
     published=(),
     images=48_000,
     sampler=CakeConfig(),
-    training=replace(DISTILL_PRESETS["cake"], steps=10_000, precision="bfloat16"),
+    training=replace(DISTILL_PRESETS["cake"], steps=7_000, precision="bfloat16"),
     goal="agreement of 70 % or more with the teacher within two hours of two CPU cores",
 )
 
@@ -131,5 +131,6 @@ def _across() -> dict[str, Row]:
 ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5": LENET,
     "cifar10-resnet20": RESNET20,
+    "cifar10-resnet20-statistics": replace(RESNET20, sampler=CakeConfig(statistics=1.0)),
     **_across(),
 }

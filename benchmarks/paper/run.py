@@ -35,7 +35,7 @@ from cake_edge.samplers.cost import pool_cost
 from cake_edge.students import StudentConfig
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["KEPT", "accuracy", "evaluated", "measure", "teacher_of"]
+__all__ = ["KEPT", "accuracy", "agreement", "evaluated", "measure", "teacher_of"]
 
 KEPT = RESULTS / "paper"
 LARGEST = 1 << 20
@@ -52,10 +52,16 @@ def teacher_of(row: Row, folder: Path) -> FrozenTeacher:
 
 def evaluated(row: Row, teacher: FrozenTeacher, student: Path, folder: Path) -> dict[str, Any]:
     """Returns top-1 of both and their agreement in percent, over the whole real test set."""
-    network, _ = load_checkpoint(student)
+    return agreement(row, teacher, load_checkpoint(student)[0], folder)
+
+
+def agreement(
+    row: Row, teacher: FrozenTeacher, student: torch.nn.Module, folder: Path
+) -> dict[str, Any]:
+    """Does what `evaluated` does, for a network in memory."""
     dataset = open_dataset(evaluation_set(row.dataset, folder), teacher.spec)
     found = evaluate_many(
-        {"teacher": _infer(teacher), "student": _infer(network.eval())},
+        {"teacher": _infer(teacher), "student": _infer(student.eval())},
         dataset, reference="teacher", batch=250,
     )  # fmt: skip
     return {
@@ -80,8 +86,9 @@ def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[
     place = folder / name / f"seed{seed}"
     started = time.monotonic()
     pool = synthesize(
-        teacher, row.sampler, place / "pool", count=row.images, seed=seed, workers=workers
-    )
+        teacher, row.sampler, place / "pool", count=row.images, seed=seed,
+        precision=row.training.precision, workers=workers,
+    )  # fmt: skip
     synthesis = time.monotonic() - started
     made = distill(
         teacher, StudentConfig(name=row.student.name, arguments=row.student.arguments), pool,

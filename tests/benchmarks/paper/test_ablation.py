@@ -61,7 +61,8 @@ def test_every_variant_is_measured_and_those_of_one_synthesis_share_the_pool(sma
     path = tmp_path / "ablation.json"
     command = [
         "--dataset", "fashion-mnist", "--images", "20", "--steps", "1", "--seeds", "0,3",
-        "--without", ",".join(chosen[1:]), "--out", str(tmp_path / "out"), "--workers", "1", "--results", str(path),
+        "--without", ",".join(chosen[1:]), "--out", str(tmp_path / "out"), "--workers", "1",
+        "--results", str(path),
     ]  # fmt: skip
     done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output

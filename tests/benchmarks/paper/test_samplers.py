@@ -72,8 +72,8 @@ def test_what_cannot_be_made_says_why(small, with_statistics):
 
 
 def test_a_budget_below_every_pool_of_cake_is_refused(small):
-    with pytest.raises(UsageMistake, match="cake needs 400"):
-        plans(small.teacher, 395)
+    with pytest.raises(UsageMistake, match="cake needs 200"):
+        plans(small.teacher, 195)
 
 
 def test_statistics_are_used_where_there_are_some(small, with_statistics):
