@@ -52,7 +52,10 @@ VARIANTS: dict[str, Variant] = {
     "towards": Variant(title="pushing to near classes: to any", sampler={"towards": "any"}),
     "cells": Variant(title="pushing in coarse cells: by pixels", sampler={"cells": 0}),
     "jitter": Variant(title="jitter while pushing", sampler={"jitter": 0.0}),
-    "contrast": Variant(title="contrastive term", sampler={"contrast": (0.0, 0.0)}),
+    "no-contrast": Variant(
+        title="having no contrastive term: weights from 0.001 to 0.05",
+        sampler={"contrast": (0.001, 0.05)},
+    ),
     "pushing": Variant(title="pushed images: the prior alone", sampler={"pushed_share": 0.0}),
     "snapshots": Variant(title="snapshots but the last", sampler={"snapshots": 1}),
     "mixup": Variant(title="mixup", training={"mixed": 0.0}),

@@ -86,8 +86,9 @@ class CakeConfig:
     classification: float = 1.0
     """Weight of the cross-entropy towards the target class, or of the target label's alone where
     the teacher's labels do not exclude each other."""
-    contrast: tuple[float, float] = (0.001, 0.05)
-    """Range of the weight of the pair contrast, drawn log-uniformly a tuple; [0, 0] for none."""
+    contrast: tuple[float, float] = (0.0, 0.0)
+    """Range of the weight of the pair contrast, drawn log-uniformly a tuple; [0, 0] for none. An
+    image pushed to a near class is held at the boundary without it."""
     variation: float = 0.1
     """Weight of the total variation along scan lines, in pixels of [0, 1]."""
     statistics: float = 0.0

@@ -57,7 +57,7 @@ def test_the_table_shows_signs_and_deviations():
 
 
 def test_every_variant_is_measured_and_those_of_one_synthesis_share_the_pool(small, tmp_path):
-    chosen = (WHOLE, "contrast", "mixup", "pushing")
+    chosen = (WHOLE, "no-contrast", "mixup", "pushing")
     path = tmp_path / "ablation.json"
     command = [
         "--dataset", "fashion-mnist", "--images", "20", "--steps", "1", "--seeds", "0,3",
