@@ -160,10 +160,27 @@ def _motions(count: int, motion: float, random: torch.Generator) -> torch.Tensor
 
 def _move(images: torch.Tensor, motions: torch.Tensor) -> torch.Tensor:
     """Images [M, C, H, W], each seen through its own affine map."""
-    where = functional.affine_grid(motions, list(images.shape), align_corners=False)
     return functional.grid_sample(
-        images, where, mode="bilinear", padding_mode="border", align_corners=False
-    )
+        images, _places(motions, images.shape[2], images.shape[3]),
+        mode="bilinear", padding_mode="border", align_corners=False,
+    )  # fmt: skip
+
+
+def _places(motions: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Where each pixel of a view is seen, [M, height, width, 2] in [-1, 1].
+
+    torch's `affine_grid` without its matrix product, which takes most of a small view's time.
+    """
+    across = (torch.arange(width, device=motions.device) * 2 + 1) / width - 1
+    down = (torch.arange(height, device=motions.device) * 2 + 1) / height - 1
+    places = motions.new_empty((len(motions), height, width, 2))
+    for axis in range(2):
+        by_column, by_row, shift = motions[:, axis, :, None].unbind(1)
+        torch.add(
+            (by_column * across).unsqueeze(1), (by_row * down + shift).unsqueeze(2),
+            out=places[..., axis],
+        )  # fmt: skip
+    return places
 
 
 def _partners(

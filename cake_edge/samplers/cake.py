@@ -267,19 +267,21 @@ class CakeSampler:
                 value = value + self._statistics * statistics_distance(watch.take())
             return value
 
-        in_cells = coarse.repeat_interleave(size).view(-1, 1, 1, 1)
+        in_cells = coarse.repeat_interleave(size)
+        places = in_cells.nonzero().squeeze(1)
 
         def along(gradient: torch.Tensor) -> torch.Tensor:
-            return torch.where(in_cells, in_coarse_cells(gradient, config.cells), gradient)
+            smooth = in_coarse_cells(gradient[places], config.cells)
+            return gradient.index_copy(0, places, smooth)
 
         reach = step_size.repeat_interleave(size).view(-1, 1, 1, 1) / self._std
         if config.cells:
-            reach = torch.where(in_cells, COARSE_REACH * reach, reach)
+            reach = torch.where(in_cells.view(-1, 1, 1, 1), COARSE_REACH * reach, reach)
         watching = watch_statistics(self.teacher.network) if self._statistics else nullcontext()
         with watching as watch:
             return descend(
                 images.flatten(0, 1), loss, reach, self._bounds, config.snapshot_steps(),
-                along if config.cells else None,
+                along if config.cells and len(places) else None,
             )  # fmt: skip
 
     def _stored(self, batch: SyntheticBatch) -> SyntheticBatch:

@@ -54,7 +54,7 @@ def descend(
             first.lerp_(gradient, 1 - FIRST_DECAY)
             second.lerp_(gradient.square(), 1 - SECOND_DECAY)
             scale = (second / (1 - SECOND_DECAY**step)).sqrt_().add_(EPSILON)
-            move = first / scale / (1 - FIRST_DECAY**step) * step_size
+            move = (first / scale).mul_(step_size / (1 - FIRST_DECAY**step))
             current = torch.clamp(current.detach() - move, *bounds)
         if step in snapshots:
             kept.append(current.clone())

@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader
 from cake_edge.ranks import ALONE, Rank
 from cake_edge.seeding import generator
 from cake_edge.stored_images import HeldImages
-from cake_edge.views import ViewConfig, Views, class_index
+from cake_edge.views import ViewConfig, Views, _motions, _places, class_index
 
 
 @pytest.fixture
@@ -126,3 +126,9 @@ def test_class_index_groups_images_by_class():
     assert order.tolist() == [1, 4, 0, 2, 3]
     assert starts.tolist() == [0, 2, 4]
     assert sizes.tolist() == [2, 2, 1]
+
+
+def test_places_are_those_of_torch_s_affine_grid():
+    motions = _motions(7, 1.0, generator(0, "motions"))
+    wanted = torch.nn.functional.affine_grid(motions, [7, 1, 5, 9], align_corners=False)
+    torch.testing.assert_close(_places(motions, 5, 9), wanted)
