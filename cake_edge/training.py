@@ -58,6 +58,7 @@ def train(
     workers: int,
     progress: Progress,
     team: Team = SOLO,
+    views_of: Callable[..., Views] = Views,
 ) -> tuple[Average, History]:
     """Trains `network` in place, from where an interrupted run stopped.
 
@@ -65,6 +66,7 @@ def train(
         key: hash of all that decides the result; a state with another key is left aside.
         state_path: where the state of the unfinished run lies, on the first rank.
         team: the ranks that train; another number of them may go on with a run.
+        views_of: makes the views; takes what `Views` does.
 
     Returns:
         The moving average of the weights after the last step, and what was done (both whole on the
@@ -91,7 +93,7 @@ def train(
     images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
         workers = 0
-    views = Views(
+    views = views_of(
         images, logits, teacher, config.views(),
         seed=seed, first=done, last=config.steps, rank=team.rank,
     )  # fmt: skip

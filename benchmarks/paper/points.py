@@ -26,7 +26,7 @@ from cake_edge.spec import ImageSpec
 from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["BASES", "measured", "numbers", "over_seeds", "pairs", "sound_precision"]
+__all__ = ["BASES", "measured", "numbers", "over_seeds", "pairs", "pool_of", "sound_precision"]
 
 BASES = {"fashion-mnist": "fashion-mnist-lenet5", "cifar10": "cifar10-resnet20"}
 """Data set -> the row whose teacher and student are compared on."""
@@ -86,7 +86,7 @@ def measured(
                 "choose another --out, or remove it"
             )
         return dict(said["measured"])
-    images, synthesis = _pool(row, teacher, pool, seed, workers)
+    images, synthesis = pool_of(row, teacher, pool, seed, workers)
     student = StudentConfig(name=row.student.name, arguments=row.student.arguments)
     made = distill(
         teacher, student, images, row.training, place / "student.safetensors",
@@ -107,10 +107,10 @@ def measured(
     return found
 
 
-def _pool(
+def pool_of(
     row: Row, teacher: FrozenTeacher, path: Path, seed: int, workers: int
 ) -> tuple[Pool, float]:
-    """The pool and the seconds that it took, which are kept beside it."""
+    """Returns the pool and the seconds that it took, which are kept beside it."""
     # Every process that draws from GDFQ's generator trains one first.
     alone = isinstance(row.sampler, GdfqConfig)
     started, clock = time.monotonic(), path.with_name(f"{path.name}-seconds.json")
