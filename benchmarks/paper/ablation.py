@@ -63,6 +63,10 @@ VARIANTS: dict[str, Variant] = {
     "motion": Variant(title="augmentation: flips alone", training={"motion": 0.0}),
     "inheritance": Variant(title="inherited weights", training={"inherit": False}),
     "muon": Variant(title="Muon: AdamW", training={"optimiser": "adamw", "learning_rate": 0.004}),
+    "length": Variant(
+        title="the length set beforehand: until settled", training={"schedule": "until-settled"}
+    ),
+    "float16": Variant(title="float16: a pool of bytes", sampler={"stored": "uint8"}),
     "average": Variant(title="moving average of weights", training={"average": 0.0}),
 }
 """Name -> what is left out; another ingredient is another line."""
