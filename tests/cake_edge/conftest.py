@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
+from cake_edge import diagnostics
 from cake_edge.networks import build_network
 from cake_edge.spec import ImageSpec
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -22,6 +23,15 @@ class Plain(nn.Module):
 
     def forward(self, images):
         return self.head(self.stem(images).relu().mean((2, 3)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_held_out_images():
+    """A student is compared with its teacher on fewer images: drawing them takes seconds a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnostics, "MANY", 192)
+        patch.setattr(diagnostics, "FEW", 64)
+        yield
 
 
 @pytest.fixture(scope="session")

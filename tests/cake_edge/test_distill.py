@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -118,7 +119,7 @@ def test_the_same_seed_gives_the_same_bytes_with_workers_too(undisturbed, teache
     assert other.path.read_bytes() != undisturbed.path.read_bytes()
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimiser", ["muon", "adamw", "sgd"])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     teacher, pool, tmp_path, monkeypatch, optimiser
 ):
@@ -176,6 +177,14 @@ def test_an_interruption_between_two_points_of_the_curve_loses_nothing(
     distill(teacher, STUDENT, pool, QUICK, out, seed=0)
     assert out.read_bytes() == whole.path.read_bytes()
     assert [step for step, _ in whole.curve] == [10, 20]
+
+
+def test_a_timm_without_muon_is_named(teacher, pool, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm.optim.muon", None)
+    with pytest.raises(
+        UsageMistake, match="from 1.0.22 on: update timm, or set optimiser to adamw"
+    ):
+        distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
 
 
 def test_a_damaged_or_foreign_state_is_left_aside(undisturbed, teacher, pool, tmp_path):
