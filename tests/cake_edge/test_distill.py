@@ -182,7 +182,7 @@ def test_an_interruption_between_two_points_of_the_curve_loses_nothing(
 def test_a_timm_without_muon_is_named(teacher, pool, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm.optim.muon", None)
     with pytest.raises(
-        UsageMistake, match="from 1.0.22 on: update timm, or set optimiser to adamw"
+        UsageMistake, match=r"from 1\.0\.22 on: update timm, or set optimiser to adamw"
     ):
         distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
 
