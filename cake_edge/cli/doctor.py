@@ -61,7 +61,7 @@ PACKAGES = (
     Package(
         name="timm",
         purpose="teachers and students",
-        install="pip install 'timm>=1.0'",
+        install="pip install 'timm>=1.0.22'",
         probe="import timm\ndetail = f'{len(timm.list_models()):,} architectures'",
     ),
     Package(

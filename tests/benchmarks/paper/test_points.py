@@ -75,8 +75,8 @@ def test_a_generator_is_trained_in_one_process_whatever_the_workers(small, tmp_p
 
     monkeypatch.setattr(points, "synthesize", watched)
     row = replace(small.row, sampler=GdfqConfig(train_steps=1, train_batch=4, width=4))
-    points._pool(row, small.teacher, tmp_path / "one", 0, 2)
-    points._pool(small.row, small.teacher, tmp_path / "two", 0, 2)
+    points.pool_of(row, small.teacher, tmp_path / "one", 0, 2)
+    points.pool_of(small.row, small.teacher, tmp_path / "two", 0, 2)
     assert asked == [1, 2]
 
 

@@ -184,7 +184,8 @@ class Net(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, images):
-        return self.head(self.stem(images).mean((2, 3)))
+        # Below zero, so that by no chance of the weights an answer looks like a share.
+        return self.head(self.stem(images).mean((2, 3))) - 4
 
 
 class Wrapped(nn.Module):
