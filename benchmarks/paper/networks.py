@@ -1,7 +1,9 @@
 """The networks of the published rows, known to timm by name once this module is imported.
 
 `cake_lenet5` is LeNet-5 as RDSKD draws it (five layers, ReLU, max pooling), the half of it has half
-the channels everywhere; `cake_resnet20` is He et al., arXiv 1512.03385, section 4.2, n = 3.
+the channels everywhere; `cake_resnet20` is He et al., arXiv 1512.03385, section 4.2, n = 3;
+`cake_cifar_resnet18` and `cake_cifar_resnet34` are timm's with a stem for small images: one
+convolution of 3 x 3, no stride and no pooling.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 import torch
 from timm.models import register_model
-from timm.models.resnet import resnet10t
+from timm.models.resnet import resnet10t, resnet18, resnet34
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional
@@ -172,9 +174,24 @@ def _resnet20(channels: int, classes: int, width: int = 16) -> nn.Module:
     return ResNet20(width, channels, classes)
 
 
+def _small_stem(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Makes a network of timm's for images of 32 pixels, of which its own stem would leave 8."""
+
+    def create(channels: int, classes: int) -> nn.Module:
+        network = build(in_chans=channels, num_classes=classes)
+        stem = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
+        nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+        network.conv1, network.maxpool = stem, nn.Identity()
+        return network
+
+    return create
+
+
 _register("cake_lenet5", _lenet5)
 _register("cake_mlp", _mlp)
 _register("cake_cnn", _cnn)
 _register("cake_small_resnet", _small_resnet)
 _register("cake_small_vit", _small_vit)
 _register("cake_resnet20", _resnet20)
+_register("cake_cifar_resnet18", _small_stem(resnet18))
+_register("cake_cifar_resnet34", _small_stem(resnet34))

@@ -5,7 +5,8 @@
 The teacher is trained once, on real images; from there on nothing sees a real image until the
 student is finished. A seed stands for synthesis, training and the student's first weights. What is
 reported is the moving average of the weights at the last step. Writes results/paper/ROW.json and
-keeps the first seed's student beside it.
+keeps the first seed's student beside it, where it is small. A row that needs what this machine
+lacks is named and left out.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.paper.data import absent, evaluation_set
+from benchmarks.paper.data import EVALUATED_ON, absent, evaluation_set
 from benchmarks.paper.rows import ROWS, Row
-from benchmarks.paper.teachers import fashion_mnist_teacher, resnet20_teacher
+from benchmarks.paper.teachers import VENDORS, trained_teacher
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.checkpoint import load_checkpoint
+from cake_edge.device import resolve_device
 from cake_edge.distill import distill
 from cake_edge.evaluate import Infer, evaluate_many, open_dataset
 from cake_edge.networks import parameter_count
@@ -35,7 +37,7 @@ from cake_edge.samplers.cost import pool_cost
 from cake_edge.students import StudentConfig
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["KEPT", "accuracy", "agreement", "evaluated", "measure", "teacher_of"]
+__all__ = ["KEPT", "about", "accuracy", "agreement", "evaluated", "measure", "teacher_of"]
 
 KEPT = RESULTS / "paper"
 LARGEST = 1 << 20
@@ -43,11 +45,16 @@ LARGEST = 1 << 20
 
 
 def teacher_of(row: Row, folder: Path) -> FrozenTeacher:
-    """Returns the row's teacher, trained into `folder` where it is not there yet."""
-    if row.dataset == "cifar10":
-        return resnet20_teacher()
-    path = folder / "teachers" / f"{row.teacher.name}.safetensors"
-    return fashion_mnist_teacher(row.teacher.name, row.teacher.arguments, path)
+    """Returns the row's teacher on its device, trained into `folder` where it is not there yet.
+
+    Raises:
+        DeviceUnavailable: the row wants a CUDA device, and there is none.
+    """
+    device, name = resolve_device(row.device), row.teacher.name
+    if row.origin == "vendor":
+        return VENDORS[name]().to(device)
+    path = folder / "teachers" / f"{name}.safetensors"
+    return trained_teacher(row.dataset, name, row.teacher.arguments, path, device=device)
 
 
 def evaluated(row: Row, teacher: FrozenTeacher, student: Path, folder: Path) -> dict[str, Any]:
@@ -58,10 +65,10 @@ def evaluated(row: Row, teacher: FrozenTeacher, student: Path, folder: Path) -> 
 def agreement(
     row: Row, teacher: FrozenTeacher, student: torch.nn.Module, folder: Path
 ) -> dict[str, Any]:
-    """Does what `evaluated` does, for a network in memory."""
+    """Does what `evaluated` does, for a network in memory; it goes to the teacher's device."""
     dataset = open_dataset(evaluation_set(row.dataset, folder), teacher.spec)
     found = evaluate_many(
-        {"teacher": _infer(teacher), "student": _infer(student.eval())},
+        {"teacher": _infer(teacher), "student": _infer(student.eval().to(teacher.device))},
         dataset, reference="teacher", batch=250,
     )  # fmt: skip
     return {
@@ -104,24 +111,33 @@ def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[
         "image_steps": cost.image_steps,
         "looks": cost.looks,
         "views": made.views,
+        "device": _name(teacher.device),
         "student": str(made.path.relative_to(folder)),
     }
 
 
 def _infer(network: torch.nn.Module) -> Infer:
     network.to(memory_format=torch.channels_last)
+    device = next(network.parameters()).device
 
     def infer(images: Any) -> Any:
         with torch.inference_mode():
-            return network(torch.from_numpy(images)).float().numpy()
+            return network(torch.from_numpy(images).to(device)).float().cpu().numpy()
 
     return infer
 
 
-def _about(row: Row, name: str) -> dict[str, Any]:
+def _name(device: torch.device) -> str:
+    """What a card calls itself; the processor stands in the environment of every result."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def about(row: Row, name: str) -> dict[str, Any]:
+    """Returns what a row is, and with which settings it is measured."""
     return {
         "row": name,
         "dataset": row.dataset,
+        "evaluated_on": EVALUATED_ON[row.dataset],
         "teacher": asdict(row.teacher),
         "student": asdict(row.student),
         "goal": row.goal,
@@ -170,7 +186,7 @@ def main(rows: tuple[str, ...], seeds: str, out: Path, workers: int) -> None:
         raise click.BadParameter(f"no row {unknown[0]!r}; there are: {', '.join(ROWS)}")
     for name in rows or tuple(ROWS):
         row = ROWS[name]
-        lacking = row.needs or absent(row.dataset)
+        lacking = row.needs or absent(row.dataset, trained=row.origin == "trained")
         if lacking:
             click.echo(f"{name}: not measured, it needs {lacking}")
             continue
@@ -184,7 +200,7 @@ def main(rows: tuple[str, ...], seeds: str, out: Path, workers: int) -> None:
             command = ["python", "-m", "benchmarks.paper.run", name, "--seeds", seeds,
                        "--out", "runs/paper", "--workers", str(workers)]  # fmt: skip
             write_results(KEPT / f"{name}.json", command, {
-                **_about(row, name), "summary": _summary(found), "kept": kept,
+                **about(row, name), "summary": _summary(found), "kept": kept,
                 "measured": {str(number): value for number, value in found.items()},
             })  # fmt: skip
 

@@ -45,7 +45,7 @@ def small(tmp_path, monkeypatch):
     points_distill = points.distill
     monkeypatch.setattr(points, "distill", distill)
     monkeypatch.setattr(run, "evaluation_set", lambda dataset, folder: tmp_path / "test.npz")
-    monkeypatch.setattr(run, "fashion_mnist_teacher", lambda *given: teacher)
+    monkeypatch.setattr(run, "trained_teacher", lambda *given, **named: teacher)
     monkeypatch.setitem(ROWS, name, row)
     # Drawing images for them takes seconds a student.
     monkeypatch.setattr("cake_edge.distill.agreement_on_fresh_images", lambda *given: 50.0)

@@ -1,7 +1,9 @@
 import gzip
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.paper import data
 from cake_edge.evaluate import open_dataset
@@ -29,7 +31,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_images_are_brought_to_the_size_of_the_networks(package):
-    images, labels = data.training_set()
+    images, labels = data.training_set("fashion-mnist")
     assert images.shape == (6, 32, 32, 1)
     assert images.dtype == np.uint8
     assert labels.tolist() == list(range(6))
@@ -56,3 +58,43 @@ def test_what_is_not_on_this_machine_is_named(package, tmp_path, monkeypatch):
     assert "there" not in lacking.split(" in ")[0]
     monkeypatch.setattr(data, "VENDOR", there)
     assert data.absent("cifar10") is None
+
+
+def test_a_teacher_that_is_trained_wants_training_images_and_no_vendor(tmp_path, monkeypatch):
+    there = tmp_path / "there"
+    there.touch()
+    monkeypatch.setattr(data, "CIFAR_TEST", there)
+    monkeypatch.setattr(data, "VENDOR", tmp_path / "weights.th")
+    monkeypatch.setattr(data, "CIFAR_TRAIN", tmp_path / "train.npz")
+    assert data.absent("cifar10", trained=True) == "train.npz in ../shared/data"
+    monkeypatch.setattr(data, "CIFAR_TRAIN", there)
+    assert data.absent("cifar10", trained=True) is None
+
+
+def test_lite0_wants_photos_and_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "PHOTOS", tmp_path / "photos")
+    monkeypatch.setattr(data, "LITE0_PACKAGE", "no_such_package")
+    lacking = data.absent("imagenet")
+    assert "no_such_package" in lacking
+    assert "photos in ../shared/data" in lacking
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setattr(data, "LITE0_PACKAGE", "numpy")
+    assert data.absent("imagenet") is None
+    assert data.evaluation_set("imagenet", tmp_path) == tmp_path / "photos"
+
+
+def test_training_images_of_cifar_are_decoded_each_from_its_own_bytes(tmp_path, monkeypatch):
+    colours = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250]], np.uint8)
+    stored = []
+    for colour in colours:
+        stream = io.BytesIO()
+        Image.new("RGB", (32, 32), tuple(colour.tolist())).save(stream, "jpeg", quality=95)
+        stored.append(np.frombuffer(stream.getvalue(), np.uint8))
+    offsets = np.cumsum([0, *(len(one) for one in stored)])
+    np.savez(tmp_path / "train.npz", jpeg=np.concatenate(stored), offsets=offsets,
+             labels=np.array([4, 5, 6]))  # fmt: skip
+    monkeypatch.setattr(data, "CIFAR_TRAIN", tmp_path / "train.npz")
+    images, labels = data.training_set("cifar10")
+    assert images.shape == (3, 32, 32, 3)
+    assert np.abs(images.mean((1, 2)) - colours).max() < 4
+    assert labels.tolist() == [4, 5, 6]

@@ -24,7 +24,7 @@ def size(network):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "cake_cifar_resnet18"])
 def test_timm_makes_it_by_name_and_it_answers_ten_logits_an_image(name, channels):
     assert timm.is_model(name)
     network = made(name, channels)
@@ -45,6 +45,19 @@ def test_lenet_has_the_weights_of_the_original():
 def test_resnet20_has_the_weights_of_the_paper():
     # He et al., table 6: 0.27 million.
     assert size(ResNet20()) == 269_722
+
+
+@pytest.mark.parametrize(
+    ("name", "original"), [("cake_cifar_resnet18", "resnet18"), ("cake_cifar_resnet34", "resnet34")]
+)
+def test_the_stem_for_small_images_keeps_their_size_and_is_all_that_differs(name, original):
+    network, timms = made(name, 3), made(original, 3)
+    with torch.no_grad():
+        maps = network.forward_features(torch.zeros(1, 3, 32, 32))
+    # Three strides are left of timm's five.
+    assert maps.shape == (1, 512, 4, 4)
+    assert size(timms) - size(network) == 64 * 3 * (7 * 7 - 3 * 3)
+    assert type(network) is type(timms)
 
 
 def test_a_block_that_halves_the_image_keeps_what_it_had_in_the_middle_channels():
