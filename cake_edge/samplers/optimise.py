@@ -107,23 +107,25 @@ def balanced_selection(labels: torch.Tensor, keep: int) -> torch.Tensor:
 def surest_selection(logits: torch.Tensor, keep: int, random: torch.Generator) -> torch.Tensor:
     """Returns which `keep` of N images the teacher is surest of, evenly over the classes it sees.
 
-    The surest of every class come first, then the second of every class, and so on; from the last
-    round that fits in part only, chance takes the classes. Images that a teacher was trained on
-    draw larger logits from it than others do, so what looks most like them is kept.
+    The surest of every class come first, then the second of every class, and so on; of the last
+    round, which fits in part only, sureness and chance take the classes in equal parts. Images that
+    a teacher was trained on draw larger logits from it than others do, so what looks most like them
+    is kept. Logits are taken from their mean, as what is added to all of them means nothing.
 
     Args:
         logits: [N, K].
         keep: at most N.
         random: on the logits' device.
     """
-    highest, label = logits.max(1)
+    highest, label = (logits - logits.mean(1, keepdim=True)).max(1)
     order = torch.argsort(highest, descending=True, stable=True)
-    by_class = order[torch.argsort(label[order], stable=True)]
-    ordered = label[by_class]
-    position = torch.arange(len(label), device=label.device)
+    places = torch.argsort(label[order], stable=True)
+    ordered, position = label[order[places]], torch.arange(len(label), device=label.device)
     rank = position - torch.searchsorted(ordered, ordered)
+    unsure = places / max(1, len(places))
     chance = torch.rand(len(label), generator=random, device=label.device)
-    return by_class[torch.argsort(rank + chance)[:keep]].sort().values
+    first = torch.argsort(rank + (unsure + chance) / 2, stable=True)
+    return order[places[first[:keep]]].sort().values
 
 
 def near_classes(logits: torch.Tensor, temperature: float, random: torch.Generator) -> torch.Tensor:
