@@ -27,12 +27,20 @@ def write_results(path: Path, command: list[str], measured: Mapping[str, Any]) -
 
 
 def _commit() -> str:
-    """The commit that was checked out, with "-dirty" where tracked files differ from it."""
+    """The commit that was checked out, with "-dirty" where tracked files differ from it.
+
+    Results themselves do not count: a command that measures several writes each as it comes.
+    """
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("diff", "HEAD", "--name-only", "--", ".", ":(exclude)benchmarks/results")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )  # fmt: skip
     return done.stdout.strip()

@@ -32,7 +32,8 @@ BATCH = 256
 def agreement_on_fresh_images(student: nn.Module, teacher: FrozenTeacher, seed: int) -> float:
     """Returns the percent of decisions on fresh images of the default prior that are alike."""
     random = generator(derive_seed(seed, "held out"), "prior", device=teacher.device)
-    return _alike(student, teacher, structured(_count(teacher), teacher.spec, random))
+    images = structured(_count(teacher), teacher.spec, random)
+    return _alike(student, teacher, images, _decided(teacher, images))
 
 
 def agreement_by_family(
@@ -52,7 +53,8 @@ def agreement_by_family(
     for name in FAMILIES:
         if name != prior:
             random = generator(derive_seed(seed, "held out"), name, device=teacher.device)
-            found[name] = _alike(student, teacher, _even(PRIORS[name], teacher, random))
+            images = _even(PRIORS[name], teacher, random)
+            found[name] = _alike(student, teacher, images, _decided(teacher, images))
     return found
 
 
@@ -67,15 +69,16 @@ class HeldOut:
         seed = derive_seed(seed, "stopping")
         random = generator(seed, "prior", device=teacher.device)
         families = [] if prior == "broad" else [name for name in FAMILIES if name != prior]
-        self._sets = [structured(_count(teacher), teacher.spec, random)] + [
+        images = [structured(_count(teacher), teacher.spec, random)] + [
             _even(PRIORS[name], teacher, generator(seed, name, device=teacher.device))
             for name in families
         ]
+        self._sets = [(shown, _decided(teacher, shown)) for shown in images]
         self._teacher = teacher
 
     def agreement(self, student: nn.Module) -> float:
         """Returns the percent of like decisions, every family weighing the same."""
-        found = [_alike(student, self._teacher, images) for images in self._sets]
+        found = [_alike(student, self._teacher, *pair) for pair in self._sets]
         return sum(found) / len(found)
 
 
@@ -90,9 +93,15 @@ def _even(prior: Prior, teacher: FrozenTeacher, random: torch.Generator) -> torc
     return images[balanced_selection(judge(teacher, images, BATCH).argmax(1), count)]
 
 
-def _alike(student: nn.Module, teacher: FrozenTeacher, images: torch.Tensor) -> float:
+def _decided(teacher: FrozenTeacher, images: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = decisions(judge(teacher, images, BATCH), teacher.spec.head)
+    return found
+
+
+def _alike(
+    student: nn.Module, teacher: FrozenTeacher, images: torch.Tensor, wanted: torch.Tensor
+) -> float:
     head = teacher.spec.head
-    wanted = decisions(judge(teacher, images, BATCH), head)
     student = student.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
         given = torch.cat([decisions(student(part), head) for part in images.split(BATCH)])

@@ -7,9 +7,13 @@ from typing import Literal
 
 from cake_edge.errors import UsageMistake
 from cake_edge.precision import Precision, check_precision
+from cake_edge.settings import check_choices
 from cake_edge.views import ViewConfig
 
 __all__ = ["DISTILL_PRESETS", "DistillConfig"]
+
+LONGEST = 20
+"""Half of the checks: with more no run would ever settle before its last quarter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +70,9 @@ class DistillConfig:
             if getattr(self, field) < 0:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
         check_precision(self.precision)
-        if self.patience < 1:
-            raise UsageMistake(f"patience is {self.patience}; it must be at least 1")
+        check_choices(self)
+        if not 1 <= self.patience <= LONGEST:
+            raise UsageMistake(f"patience is {self.patience}; it must be 1 to {LONGEST}")
         if self.batch < 2:
             raise UsageMistake("batch is 1; batch normalisation needs at least 2")
         if self.mixed and not self.augment:

@@ -27,6 +27,7 @@ from cake_edge.evaluate import evaluate_many, open_dataset
 from cake_edge.networks import parameter_count
 from cake_edge.pictures import write_sheets
 from cake_edge.pool import Pool, open_pool, shard_files, synthesize
+from cake_edge.precision import refuse_unsound
 from cake_edge.priors import declared
 from cake_edge.progress import Progress, silent
 from cake_edge.provenance import environment, sha256_file, versions
@@ -103,8 +104,7 @@ def run_recipe(
         )
     torch.set_num_threads(threads)
     teacher = teacher or load_teacher(recipe.teacher, device=device, seed=recipe.seed)
-    for small in (recipe.student, *([recipe.assistant.student] if recipe.assistant else [])):
-        build_student(small, teacher.spec, seed=recipe.seed)  # a mistake shows before the work
+    _refuse_early(recipe, teacher)
     run = open_run(out, _head(recipe))
     job = _Job(recipe, run, teacher, threads, workers, command, progress)
     job.export_teacher()
@@ -118,6 +118,18 @@ def run_recipe(
     report = job.report(pool, trained, quantized, accuracy, latency, data)
     write_report(out, report)
     return report
+
+
+def _refuse_early(recipe: Recipe, teacher: FrozenTeacher) -> None:
+    """Builds the networks to be trained: a mistake shows before the work."""
+    small = {"student": recipe.student}
+    if recipe.assistant is not None:
+        small["assistant"] = recipe.assistant.student
+    for what, config in small.items():
+        network, _, _ = build_student(config, teacher.spec, seed=recipe.seed)
+        if recipe.distill.precision == "bfloat16":
+            shown = torch.zeros(2, *teacher.spec.input_size, device=teacher.device)
+            refuse_unsound(network.to(teacher.device), shown, what)
 
 
 def pool_images(pool: Pool, size: int, most: int) -> Iterator[npt.NDArray[np.float32]]:

@@ -32,7 +32,7 @@ def mixed(precision: Precision, device: torch.device) -> AbstractContextManager[
 
 
 @torch.no_grad()
-def refuse_unsound(network: nn.Module, images: torch.Tensor) -> None:
+def refuse_unsound(network: nn.Module, images: torch.Tensor, what: str = "student") -> None:
     """Refuses a network whose gradients in bfloat16 would be wrong on this device.
 
     On a CPU torch (2.15 at least) computes the weight gradient of a convolution that strides over a
@@ -63,7 +63,7 @@ def refuse_unsound(network: nn.Module, images: torch.Tensor) -> None:
             hook.remove()
     if found:
         raise UsageMistake(
-            f"precision bfloat16: the student's {found[0]} strides over a map of one pixel, whose "
+            f"precision bfloat16: the {what}'s {found[0]} strides over a map of one pixel, whose "
             "gradient torch computes wrongly on a CPU in bfloat16; set precision to float32, or "
-            "take a student with fewer strides"
+            f"take a {what} with fewer strides"
         )

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from cake_edge.errors import UsageMistake, near_names
 
-__all__ = ["parse_toml", "place", "settings_from_dict", "settings_to_dict"]
+__all__ = ["check_choices", "parse_toml", "place", "settings_from_dict", "settings_to_dict"]
 
 T = TypeVar("T")
 
@@ -62,6 +62,17 @@ def settings_from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T
         return cls(**given)
     except UsageMistake as error:
         raise UsageMistake(f"{where.rstrip(': ')}: {error}" if where else str(error)) from error
+
+
+def check_choices(settings: Any) -> None:
+    """Refuses settings, built in Python, of which a field with named choices is none of them.
+
+    Raises:
+        UsageMistake: one is; the message has the names that are near.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        if get_origin(hint) is Literal:
+            _convert_literal(get_args(hint), getattr(settings, name), name)
 
 
 def place(where: str, key: str) -> str:

@@ -1,9 +1,9 @@
 """When a student has learned what it can: said without data, and without choosing among weights.
 
-The learning rate stays at its height until agreement with the teacher on held-out synthetic images
-no longer rises; then it falls to zero over a third of the steps done so far, and the result is the
-moving average at the end, as ever. What is decided is how long training goes on, never which of
-its weights are taken.
+The learning rate stays at its height until agreement on held-out synthetic images, with the teacher
+or the assistant that the student learns from, no longer rises; then it falls to zero over a third
+of the steps done so far, and the result is the moving average at the end, as ever. What is decided
+is how long training goes on, never which of its weights are taken.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ __all__ = ["CHECKS", "last_step", "latest_turn", "settled", "settling_rate"]
 
 CHECKS = 40
 """Looks at the held-out images in the most steps allowed."""
-GAIN = 0.5
-"""Percent points; what is less is no rise. About the deviation of 8 000 decisions."""
+GAIN = 0.02
+"""Share of what is decided otherwise that a rise must take away: a point where half is."""
+LEAST = 4
+"""Training goes on for this part of the most steps in any case: a student may be slow to start."""
 
 
 def settled(checks: Sequence[tuple[int, float]], patience: int) -> bool:
     """Returns whether none of the last `patience` checks is above all before them by `GAIN`.
 
     Args:
-        checks: (step, agreement in percent), in order.
+        checks: (step, agreement in percent), in order, `CHECKS` in the most steps allowed.
         patience: how many checks may pass without a rise.
     """
     values = [agreement for _, agreement in checks]
-    if len(values) <= patience:
+    if len(values) <= max(patience, CHECKS // LEAST):
         return False
-    return max(values[-patience:]) < max(values[:-patience]) + GAIN
+    before = max(values[:-patience])
+    return max(values[-patience:]) < before + GAIN * (100 - before)
 
 
 def latest_turn(steps: int) -> int:

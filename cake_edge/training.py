@@ -157,9 +157,9 @@ class _Stopping:
         self._average, self._config, self._team = average, config, team
         self._every = max(1, config.steps // CHECKS)
         self._asked = config.schedule == "until-settled"
-        if self._asked and team.rank.first:
-            self._images = HeldOut(teacher, pool.about["config"].get("prior"), seed)
-            self._student = copy.deepcopy(network).eval()
+        self._draw = partial(HeldOut, teacher, pool.about["config"].get("prior"), seed)
+        self._images: HeldOut | None = None
+        self._student = copy.deepcopy(network).eval() if self._asked else None
 
     def look(self, step: int, history: History) -> None:
         """Notes before `step` how alike the decisions are, and whether the rate falls from here.
@@ -177,6 +177,8 @@ class _Stopping:
 
     def _over(self, step: int, history: History) -> bool:
         if [when for when, _ in history.checks][-1:] != [step]:
+            assert self._student is not None  # the schedule asks
+            self._images = self._images or self._draw()
             self._student.load_state_dict(self._average.state)
             history.checks.append((step, self._images.agreement(self._student)))
         return settled(history.checks, self._config.patience)

@@ -36,6 +36,7 @@ from cake_edge.pool import Pool
 from cake_edge.precision import mixed
 from cake_edge.progress import silent
 from cake_edge.samplers import CakeConfig
+from cake_edge.samplers.common import pixel_box
 from cake_edge.samplers.optimise import in_coarse_cells
 from cake_edge.seeding import generator
 from cake_edge.students import StudentConfig, build_student, inherit_weights
@@ -72,10 +73,7 @@ class Disagreement(Asking):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        spec = self.teacher.spec
-        mean = torch.tensor(spec.mean).view(1, -1, 1, 1)
-        self._std = torch.tensor(spec.std).view(1, -1, 1, 1)
-        self._low, self._high = -mean / self._std, (1 - mean) / self._std
+        self._std, self._bounds = pixel_box(self.teacher.spec, self.teacher.device)
         self._bank: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +102,7 @@ class Disagreement(Asking):
             (slope,) = torch.autograd.grad(self.difference(moved).sum(), moved)
             slope = in_coarse_cells(slope, CELLS)
             size = slope.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-12
-            moved = torch.clamp(moved.detach() + slope / size * reach, self._low, self._high)
+            moved = torch.clamp(moved.detach() + slope / size * reach, *self._bounds)
         self.student.train()
         with torch.no_grad(), mixed(self.config.precision, images.device):
             after = self.teacher(moved).float()
@@ -180,7 +178,9 @@ def measured(
     inherit_weights(network, teacher.network)
     network.to(memory_format=torch.channels_last)
     levels = torch.cat([shard.steps for shard in pool.shards()])
+    # Begun afresh: what was shown, and the bank, are not kept over an interruption.
     state = folder / f".{way}.state"
+    state.unlink(missing_ok=True)
     started = time.monotonic()
     average, _ = train(
         network, teacher, pool, row.training, f"{way} {seed}", state,

@@ -29,7 +29,13 @@ from cake_edge.losses.image_prior import total_variation
 from cake_edge.losses.statistics import statistics_distance
 from cake_edge.priors import PRIORS
 from cake_edge.samplers.base import judge
-from cake_edge.samplers.common import beyond_pixels
+from cake_edge.samplers.common import (
+    at_least_one,
+    beyond_pixels,
+    not_negative,
+    pixel_box,
+    shard_size,
+)
 from cake_edge.samplers.crops import jittered
 from cake_edge.samplers.optimise import (
     balanced_selection,
@@ -40,6 +46,7 @@ from cake_edge.samplers.optimise import (
     surest_selection,
 )
 from cake_edge.seeding import generator
+from cake_edge.settings import check_choices
 from cake_edge.storage import Stored, as_stored, check_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
@@ -70,7 +77,7 @@ class CakeConfig:
     """Where to: a class that the teacher holds likely besides its first, or any class, the images
     of a tuple to distinct ones."""
     tuple_size: int = 10
-    """Images that are contrasted; at most the number of classes."""
+    """Images that share a step size and are contrasted; at most the number of classes."""
     cells: int = 8
     """Cells a side in which half of the tuples are moved, over twice the step; 0: every tuple by
     single pixels."""
@@ -96,7 +103,8 @@ class CakeConfig:
     images_per_shard: int = 480
     """Images a shard: the unit of resuming and of parallel work."""
     batch: int = 240
-    """Images that pass the teacher at once. A shard holds `oversample` times its images besides."""
+    """Images that pass the teacher at once, and share the statistics term where there is one. A
+    shard holds `oversample` times its images besides."""
     stored: Stored = "float16"
     """What a value of an image is stored as: uint8, float16 or float32."""
 
@@ -105,12 +113,9 @@ class CakeConfig:
         check_stored(self.stored, beyond_pixels(self.prior))
         if not 0 <= self.pushed_share <= 1:
             raise UsageMistake(f"pushed_share is {self.pushed_share}; it must lie in [0, 1]")
-        for field in ("oversample", "steps", "snapshots", "images_per_shard", "batch"):
-            if getattr(self, field) < 1:
-                raise UsageMistake(f"{field} is {getattr(self, field)}; it must be at least 1")
-        for field in ("cells", "classification", "variation", "statistics", "jitter"):
-            if getattr(self, field) < 0:
-                raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
+        check_choices(self)
+        at_least_one(self, "oversample", "steps", "snapshots", "images_per_shard", "batch")
+        not_negative(self, "cells", "classification", "variation", "statistics", "jitter")
         if self.tuple_size < 2:
             raise UsageMistake(f"tuple_size is {self.tuple_size}; a pair needs at least 2")
         for field in ("step_size", "contrast"):
@@ -139,10 +144,7 @@ class CakeSampler:
 
     def __init__(self, config: CakeConfig, teacher: FrozenTeacher, count: int, seed: int) -> None:
         self.config, self.teacher, self.count, self.seed = config, teacher, count, seed
-        spec, device = teacher.spec, teacher.device
-        mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
-        self._std = torch.tensor(spec.std, device=device).view(1, -1, 1, 1)
-        self._bounds = (-mean / self._std, (1 - mean) / self._std)
+        self._std, self._bounds = pixel_box(teacher.spec, teacher.device)
         self._statistics = config.statistics if statistics_layers(teacher.network) else 0.0
         if config.statistics and not self._statistics:
             logger.info("the teacher remembers no statistics: cake does without that term")
@@ -150,7 +152,7 @@ class CakeSampler:
     def shard(self, index: int) -> SyntheticBatch:
         """Returns shard `index`: prior images first, then the snapshots."""
         config = self.config
-        size = min(config.images_per_shard, self.count - index * config.images_per_shard)
+        size = shard_size(config.images_per_shard, self.count, index)
         snapshots = config.snapshot_steps()
         starts = math.ceil(size * config.pushed_share / len(snapshots))
         pushed = min(size, starts * len(snapshots))

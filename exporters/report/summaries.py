@@ -48,7 +48,7 @@ def distill_facts(report: Report) -> Rows:
         rows.append(("Steps", words.count(distill["steps"])))
     if distill.get("checks"):
         looks, last = len(distill["checks"]), words.percent(distill["checks"][-1][1])
-        rows.append(("Ended by held-out synthetic images", f"{last} at the last of {looks} looks"))
+        rows.append(("Agreement that decided the length", f"{last} at the last of {looks} looks"))
     if "views" in distill:
         rows.append(("Images seen, each view counted", words.count(distill["views"])))
     if distill.get("loss"):

@@ -210,36 +210,40 @@ SETTLING = DistillConfig(steps=120, batch=16, schedule="until-settled", patience
 def test_training_stops_where_agreement_without_data_no_longer_rises(
     teacher, pool, tmp_path, monkeypatch
 ):
-    """Checks come every third step; the fifth brings nothing over the two before it."""
-    answers = iter([10.0, 20.0, 30.0, 30.1, 30.2])
+    """Checks come every third step; the twelfth is the second without a rise."""
+    said = [*range(10, 60, 5), 55.1, 55.2]
+    answers = iter(said)
     monkeypatch.setattr(HeldOut, "agreement", lambda *_: next(answers))
     result = distill(teacher, STUDENT, pool, SETTLING, tmp_path / "s.safetensors", seed=0)
-    assert result.checks == [(3, 10.0), (6, 20.0), (9, 30.0), (12, 30.1), (15, 30.2)]
-    assert (result.steps, result.views) == (20, 20 * 16)  # falling takes a third of the 15
+    assert result.checks == [(3 * (number + 1), value) for number, value in enumerate(said)]
+    assert (result.steps, result.views) == (48, 48 * 16)  # falling takes a third of the 36
     manifest = load_checkpoint(result.path)[1].manifest
-    assert (manifest["turned"], manifest["step"]) == (15, 20)
+    assert (manifest["turned"], manifest["step"]) == (36, 48)
 
 
 def test_the_images_that_decide_are_none_that_the_report_speaks_of(teacher):
     held = HeldOut(teacher, "structured", 0)
-    images = torch.cat([part.flatten(1) for part in held._sets])
+    images = torch.cat([shown.flatten(1) for shown, _ in held._sets])
     shown = PRIORS["structured"](64, teacher.spec, generator(derive_seed(0, "held out"), "prior"))
     assert not (torch.cdist(shown.flatten(1), images) == 0).any()
     assert held.agreement(teacher.network) == 100.0
 
 
 def test_a_run_that_was_cut_short_stops_where_the_other_does(teacher, pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(HeldOut, "agreement", lambda *_: 50.0)
     whole = distill(teacher, STUDENT, pool, SETTLING, tmp_path / "a.safetensors", seed=0)
+    assert whole.steps == 44  # eleven checks, and a third
     monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
-
-    def interrupt(stage, done, total, note):
-        if done == 7:
-            raise KeyboardInterrupt
-
     out = tmp_path / "b.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        distill(teacher, STUDENT, pool, SETTLING, out, seed=0, progress=interrupt)
-    again = distill(teacher, STUDENT, pool, SETTLING, out, seed=0)
+    for last in (7, 40):  # before the turn, and while the rate falls
+
+        def interrupt(stage, done, total, note, last=last):
+            if done == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            distill(teacher, STUDENT, pool, SETTLING, out, seed=0, progress=interrupt)
+    again = distill(teacher, STUDENT, pool, SETTLING, out, seed=0, workers=1)
     assert (again.checks, again.steps) == (whole.checks, whole.steps)
     assert again.sha256 == whole.sha256
 
@@ -304,6 +308,19 @@ def test_the_authors_preset_trains_without_augmentation_on_the_pool_s_own_labels
     assert paper.average == 0.0
     assert not paper.inherit
     assert paper.steps == 30 * 256_000 // paper.batch
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"schedule": "until_settled"}, "did you mean until-settled"),
+        ({"optimiser": "Muon"}, "allowed: muon, adamw, sgd"),
+        ({"patience": 30}, "1 to 20"),
+    ],
+)
+def test_names_and_patience_are_checked_in_python_too(settings, words):
+    with pytest.raises(UsageMistake, match=words):
+        DistillConfig(**settings)
 
 
 def test_settings_out_of_range_are_refused():

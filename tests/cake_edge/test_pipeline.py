@@ -181,6 +181,17 @@ def test_an_assistant_that_cannot_be_built_shows_before_the_work(tiny, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_precision_that_a_network_cannot_be_trained_in_shows_before_the_work(tiny, tmp_path):
+    recipe = dataclasses.replace(
+        tiny, distill=dataclasses.replace(tiny.distill, precision="bfloat16"),
+        student=StudentConfig(name="test_vit", arguments={"img_size": 16}),
+        assistant=AssistantConfig(name=tiny.student.name, arguments=tiny.student.arguments),
+    )  # fmt: skip
+    with pytest.raises(UsageMistake, match=r"the assistant's .* strides over a map of one pixel"):
+        run_recipe(recipe, tmp_path / "out", device=torch.device("cpu"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_calibration_takes_as_many_images_from_every_shard_and_of_every_kind(
     make_teacher, tmp_path
 ):

@@ -1,26 +1,41 @@
 import pytest
 
-from cake_edge.stopping import last_step, latest_turn, settled, settling_rate
+from cake_edge.stopping import CHECKS, LEAST, last_step, latest_turn, settled, settling_rate
 
 
 def rising(*values):
     return [(100 * (number + 1), value) for number, value in enumerate(values)]
 
 
+SLOW = [10.0 + 4 * number for number in range(CHECKS // LEAST - 3)]
+"""As many checks as there are before training may end but for three; 50 at the highest or less."""
+
+
 @pytest.mark.parametrize(
-    ("values", "over"),
+    ("last", "over"),
     [
-        ((), False),
-        ((50.0, 50.0, 50.0), False),  # not yet as many as are waited for, and one before them
+        ((50.0, 50.0, 50.0), False),  # a quarter of the most steps has not passed
         ((50.0, 50.0, 50.0, 50.0), True),
-        ((50.0, 50.3, 50.4, 50.2), True),  # less than half a point is no rise
-        ((50.0, 50.0, 50.0, 50.6), False),
+        ((50.0, 50.5, 50.9, 50.2), True),  # less than a fiftieth of what is wrong is no rise
+        ((50.0, 50.5, 51.1, 50.2), False),
         ((50.0, 60.0, 55.0, 52.0, 59.0), True),
         ((50.0, 60.0, 55.0, 52.0, 61.0), False),
     ],
 )
-def test_agreement_has_settled_when_patience_passes_without_a_rise(values, over):
-    assert settled(rising(*values), patience=3) is over
+def test_agreement_has_settled_when_patience_passes_without_a_rise(last, over):
+    assert max(SLOW) < 50.0
+    assert settled(rising(*SLOW, *last), patience=3) is over
+
+
+def test_a_slow_start_is_no_end():
+    """Of a thousand classes: less than a point of agreement for a fifth of the steps."""
+    assert not settled(rising(0.1, 0.15, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8), patience=4)
+
+
+def test_where_little_is_wrong_a_small_rise_is_one():
+    labels = [97.0 + 0.2 * number for number in range(11)]
+    assert not settled(rising(*labels), patience=4)
+    assert settled(rising(*labels, 99.0, 99.0, 99.01, 99.0), patience=4)
 
 
 def test_the_rate_stays_level_until_it_is_told_to_fall_and_ends_at_zero():
