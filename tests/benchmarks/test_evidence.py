@@ -135,6 +135,8 @@ def test_every_paper_row_says_how_it_was_made_and_keeps_the_student_it_is_about(
         assert result["command"].startswith(f"python -m benchmarks.paper.run {path.stem} --seeds ")
         assert {"versions", "processor", "machine"} <= result["environment"].keys()
         assert result["summary"]["seeds"] == len(result["measured"])
+        if result["kept"] is None:  # too large to be kept
+            continue
         kept = path.parent / result["kept"]["file"]
         assert sha256_file(kept) == result["kept"]["sha256"]
         assert kept.stat().st_size <= 2**20
