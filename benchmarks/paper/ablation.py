@@ -17,10 +17,8 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.paper.data import absent
-from benchmarks.paper.points import BASES, measured, numbers, over_seeds, pairs, sound_precision
-from benchmarks.paper.rows import ROWS, Row
-from benchmarks.paper.run import teacher_of
+from benchmarks.paper.points import BASES, measured, numbers, over_seeds, pairs, subject
+from benchmarks.paper.rows import Row
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.provenance import sha256_json
@@ -174,17 +172,8 @@ def main(
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise click.BadParameter(f"no {unknown[0]!r}; there are: {', '.join(VARIANTS)}")
-    lacking = absent(dataset)
-    if lacking:
-        raise click.ClickException(f"{dataset} cannot be measured here: it needs {lacking}")
-    name = BASES[dataset]
-    teacher = teacher_of(ROWS[name], out)
-    row = replace(
-        ROWS[name], images=images, sampler=CakeConfig(),
-        training=DistillConfig(
-            steps=steps, precision=sound_precision(ROWS[name].student, teacher.spec)
-        ),
-    )  # fmt: skip
+    name, row, teacher = subject(dataset, out, steps)
+    row = replace(row, images=images)
     found = measured_all(row, teacher, out, names=names, seeds=seeds, workers=workers)
     command = ["python", "-m", "benchmarks.paper.ablation", "--dataset", dataset,
                "--images", str(images), "--steps", str(steps),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,20 +13,31 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.paper.rows import Network, Row
-from benchmarks.paper.run import evaluated
+from benchmarks.paper.data import absent
+from benchmarks.paper.rows import ROWS, Network, Row
+from benchmarks.paper.run import evaluated, teacher_of
 from cake_edge.distill import distill
+from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import OutputExists, UsageMistake
 from cake_edge.pool import Pool, synthesize
 from cake_edge.precision import Precision, refuse_unsound
 from cake_edge.provenance import read_json, versions, write_json
-from cake_edge.samplers import GdfqConfig
+from cake_edge.samplers import CakeConfig, GdfqConfig
 from cake_edge.samplers.cost import pool_cost
 from cake_edge.spec import ImageSpec
 from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["BASES", "measured", "numbers", "over_seeds", "pairs", "pool_of", "sound_precision"]
+__all__ = [
+    "BASES",
+    "measured",
+    "numbers",
+    "over_seeds",
+    "pairs",
+    "pool_of",
+    "sound_precision",
+    "subject",
+]
 
 BASES = {"fashion-mnist": "fashion-mnist-lenet5", "cifar10": "cifar10-resnet20"}
 """Data set -> the row whose teacher and student are compared on."""
@@ -52,6 +63,27 @@ def sound_precision(student: Network, spec: ImageSpec) -> Precision:
     except UsageMistake:
         return "float32"
     return "bfloat16"
+
+
+def subject(dataset: str, folder: Path, steps: int) -> tuple[str, Row, FrozenTeacher]:
+    """Returns what is compared on: the row's name, the row at the default settings, its teacher.
+
+    Args:
+        dataset: of `BASES`.
+        folder: where a teacher lies, or is trained into.
+        steps: of distillation.
+
+    Raises:
+        ClickException: something that the data set needs is not here.
+    """
+    lacking = absent(dataset)
+    if lacking:
+        raise click.ClickException(f"{dataset} cannot be measured here: it needs {lacking}")
+    name = BASES[dataset]
+    row, teacher = ROWS[name], teacher_of(ROWS[name], folder)
+    precision = sound_precision(row.student, teacher.spec)
+    training = DistillConfig(steps=steps, precision=precision)
+    return name, replace(row, sampler=CakeConfig(), training=training), teacher
 
 
 def measured(

@@ -19,11 +19,9 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.paper.data import absent
 from benchmarks.paper.plot import write_plot
-from benchmarks.paper.points import BASES, measured, numbers, over_seeds, sound_precision
-from benchmarks.paper.rows import ROWS, Row
-from benchmarks.paper.run import teacher_of
+from benchmarks.paper.points import BASES, measured, numbers, over_seeds, subject
+from benchmarks.paper.rows import Row
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import UsageMistake
@@ -202,13 +200,7 @@ def main(
 ) -> None:
     """Compares all samplers; points that are finished in --out are not made again."""
     torch.set_num_threads(1)
-    lacking = absent(dataset)
-    if lacking:
-        raise click.ClickException(f"{dataset} cannot be measured here: it needs {lacking}")
-    name = BASES[dataset]
-    row, teacher = ROWS[name], teacher_of(ROWS[name], out)
-    precision = sound_precision(row.student, teacher.spec)
-    row = replace(row, training=DistillConfig(steps=steps, precision=precision))
+    name, row, teacher = subject(dataset, out, steps)
     found = compared(row, teacher, out, budgets=budgets, seeds=seeds, workers=workers)
     listed = [",".join(str(number) for number in series) for series in (budgets, seeds)]
     command = ["python", "-m", "benchmarks.paper.samplers", "--dataset", dataset,

@@ -26,16 +26,14 @@ import click
 import torch
 from torch import nn
 
-from benchmarks.paper.data import absent
-from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, pool_of, sound_precision
-from benchmarks.paper.rows import ROWS, Row
-from benchmarks.paper.run import agreement, teacher_of
+from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, pool_of, subject
+from benchmarks.paper.rows import Row
+from benchmarks.paper.run import agreement
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.pool import Pool
 from cake_edge.precision import mixed
 from cake_edge.progress import silent
-from cake_edge.samplers import CakeConfig
 from cake_edge.samplers.common import pixel_box
 from cake_edge.samplers.optimise import in_coarse_cells
 from cake_edge.seeding import generator
@@ -218,16 +216,8 @@ def summary(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> dict[str, A
 def main(dataset: str, images: int, steps: int, seeds: tuple[int, ...], out: Path) -> None:
     """Measures every way with every seed."""
     torch.set_num_threads(1)
-    lacking = absent(dataset)
-    if lacking:
-        raise click.ClickException(f"{dataset} cannot be measured here: it needs {lacking}")
-    name = BASES[dataset]
-    teacher = teacher_of(ROWS[name], out)
-    precision = sound_precision(ROWS[name].student, teacher.spec)
-    row = replace(
-        ROWS[name], images=images, sampler=CakeConfig(),
-        training=DistillConfig(steps=steps, precision=precision),
-    )  # fmt: skip
+    name, row, teacher = subject(dataset, out, steps)
+    row = replace(row, images=images)
     found: dict[str, dict[int, dict[str, Any]]] = {way: {} for way in WAYS}
     for seed in seeds:
         pool, _ = pool_of(row, teacher, out / f"{dataset}-pools" / f"loop-seed{seed}", seed, 1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.paper import ablation, points, run, samplers, student_in_loop
+from benchmarks.paper import points, run
 from benchmarks.paper.data import FASHION_MNIST
 from benchmarks.paper.rows import ROWS, Network
 from cake_edge.networks import build_network
@@ -50,6 +50,5 @@ def small(tmp_path, monkeypatch):
     # Drawing images for them takes seconds a student.
     monkeypatch.setattr("cake_edge.distill.agreement_on_fresh_images", lambda *given: 50.0)
     monkeypatch.setattr("cake_edge.distill.agreement_by_family", lambda *given: {})
-    for comparison in (samplers, ablation, student_in_loop):
-        monkeypatch.setattr(comparison, "absent", lambda dataset: None)
+    monkeypatch.setattr(points, "absent", lambda dataset: None)
     return SimpleNamespace(row=row, teacher=teacher, trained=trained)
