@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cake_edge.errors import UsageMistake
-from cake_edge.precision import Precision, check_precision
+from cake_edge.precision import Precision
 from cake_edge.settings import check_choices
 from cake_edge.views import ViewConfig
 
@@ -69,7 +69,6 @@ class DistillConfig:
         for field in ("motion", "weight_decay", "clip"):
             if getattr(self, field) < 0:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
-        check_precision(self.precision)
         check_choices(self)
         if not 1 <= self.patience <= LONGEST:
             raise UsageMistake(f"patience is {self.patience}; it must be 1 to {LONGEST}")

@@ -26,11 +26,11 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 
 def test_a_few_steps_bring_three_bits_nearer_to_float(tiny_teacher, tiny_pool):
-    config = replace(SHORT, steps=60, batch=64)
+    config = replace(SHORT, steps=150, batch=64)
     network, report = finetune(tiny_teacher, config, seed=0, pool=tiny_pool)
     assert report.agreement_after > report.agreement_before + 2
     assert report.agreement_after == held_out_agreement(network, tiny_teacher, 0)
-    assert report.curve[-1][1] < 0.95 * report.curve[0][1]
+    assert report.curve[-1][1] < 0.8 * report.curve[0][1]
     assert (report.layers, report.folded, dict(report.left_float)) == (4, 3, {})
     assert report.generator is None
 
@@ -136,7 +136,7 @@ def test_labels_that_do_not_exclude_each_other_are_matched_one_by_one(labels_tea
     config = replace(SHORT, steps=60, batch=64)
     _, report = finetune(labels_teacher, config, seed=0, pool=tiny_pool)
     assert report.agreement_after > report.agreement_before + 1
-    assert report.curve[-1][1] < 0.95 * report.curve[0][1]
+    assert report.curve[-1][1] < 0.8 * report.curve[0][1]
 
 
 @pytest.mark.parametrize("given", [{"source": "generator"}, {"label_weight": 1.0}])
