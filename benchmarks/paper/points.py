@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,15 +13,15 @@ import click
 import torch
 
 from benchmarks.paper.data import absent
+from benchmarks.paper.pools import pool_of
 from benchmarks.paper.rows import ROWS, Network, Row
 from benchmarks.paper.run import evaluated, teacher_of
 from cake_edge.distill import distill
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import OutputExists, UsageMistake
-from cake_edge.pool import Pool, synthesize
 from cake_edge.precision import Precision, refuse_unsound
 from cake_edge.provenance import read_json, versions, write_json
-from cake_edge.samplers import CakeConfig, GdfqConfig
+from cake_edge.samplers import CakeConfig
 from cake_edge.samplers.cost import pool_cost
 from cake_edge.spec import ImageSpec
 from cake_edge.students import StudentConfig, build_student
@@ -34,7 +33,6 @@ __all__ = [
     "numbers",
     "over_seeds",
     "pairs",
-    "pool_of",
     "sound_precision",
     "subject",
 ]
@@ -137,22 +135,6 @@ def measured(
     }
     write_json(record, {"plan": plan, "measured": found})
     return found
-
-
-def pool_of(
-    row: Row, teacher: FrozenTeacher, path: Path, seed: int, workers: int
-) -> tuple[Pool, float]:
-    """Returns the pool and the seconds that it took, which are kept beside it."""
-    # Every process that draws from GDFQ's generator trains one first.
-    alone = isinstance(row.sampler, GdfqConfig)
-    started, clock = time.monotonic(), path.with_name(f"{path.name}-seconds.json")
-    pool = synthesize(
-        teacher, row.sampler, path, count=row.images, seed=seed,
-        precision=row.training.precision, workers=1 if alone else workers,
-    )  # fmt: skip
-    if not clock.exists():
-        write_json(clock, {"seconds": round(time.monotonic() - started, 1)})
-    return pool, float(read_json(clock)["seconds"])
 
 
 def _plan(row: Row, teacher: FrozenTeacher, seed: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ lacks is named and left out.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ import click
 import torch
 
 from benchmarks.paper.data import EVALUATED_ON, absent, evaluation_set
+from benchmarks.paper.pools import pool_of
 from benchmarks.paper.rows import ROWS, Row
 from benchmarks.paper.teachers import VENDORS, trained_teacher
 from benchmarks.results_files import RESULTS, write_results
@@ -31,7 +31,6 @@ from cake_edge.device import resolve_device
 from cake_edge.distill import distill
 from cake_edge.evaluate import Infer, evaluate_many, open_dataset
 from cake_edge.networks import parameter_count
-from cake_edge.pool import synthesize
 from cake_edge.provenance import sha256_file
 from cake_edge.samplers.cost import pool_cost
 from cake_edge.students import StudentConfig
@@ -91,12 +90,7 @@ def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[
     """Makes one student and evaluates it; what `folder` already has of it is not made again."""
     teacher = teacher_of(row, folder)
     place = folder / name / f"seed{seed}"
-    started = time.monotonic()
-    pool = synthesize(
-        teacher, row.sampler, place / "pool", count=row.images, seed=seed,
-        precision=row.training.precision, workers=workers,
-    )  # fmt: skip
-    synthesis = time.monotonic() - started
+    pool, synthesis = pool_of(row, teacher, place / "pool", seed, workers)
     made = distill(
         teacher, StudentConfig(name=row.student.name, arguments=row.student.arguments), pool,
         row.training, place / "student.safetensors", seed=seed, workers=workers - 1,
@@ -106,7 +100,7 @@ def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[
         **evaluated(row, teacher, made.path, folder),
         "agreement_synthetic": made.agreement_synthetic,
         "agreement_families": made.agreement_families,
-        "synthesis_seconds": round(synthesis, 1),
+        "synthesis_seconds": synthesis,
         "distillation_seconds": round(made.seconds, 1),
         "image_steps": cost.image_steps,
         "looks": cost.looks,

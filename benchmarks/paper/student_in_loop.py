@@ -26,7 +26,8 @@ import click
 import torch
 from torch import nn
 
-from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, pool_of, subject
+from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, subject
+from benchmarks.paper.pools import pool_of
 from benchmarks.paper.rows import Row
 from benchmarks.paper.run import agreement
 from benchmarks.results_files import RESULTS, write_results

@@ -3,12 +3,10 @@ from dataclasses import replace
 import click
 import pytest
 
-from benchmarks.paper import points
 from benchmarks.paper.data import FASHION_MNIST
 from benchmarks.paper.points import BASES, measured, numbers, over_seeds, sound_precision
 from benchmarks.paper.rows import ROWS, Network
 from cake_edge.errors import OutputExists
-from cake_edge.samplers import GdfqConfig
 
 
 def made(small, tmp_path, row=None, place="a", workers=1):
@@ -63,21 +61,6 @@ def test_students_of_one_pool_have_its_seconds_though_it_was_made_for_the_first(
     second = made(small, tmp_path, other, place="b")
     assert first["synthesis_seconds"] == second["synthesis_seconds"]
     assert first["views"] != second["views"]
-
-
-def test_a_generator_is_trained_in_one_process_whatever_the_workers(small, tmp_path, monkeypatch):
-    asked = []
-    synthesize = points.synthesize
-
-    def watched(*given, workers, **named):
-        asked.append(workers)
-        return synthesize(*given, workers=1, **named)
-
-    monkeypatch.setattr(points, "synthesize", watched)
-    row = replace(small.row, sampler=GdfqConfig(train_steps=1, train_batch=4, width=4))
-    points.pool_of(row, small.teacher, tmp_path / "one", 0, 2)
-    points.pool_of(small.row, small.teacher, tmp_path / "two", 0, 2)
-    assert asked == [1, 2]
 
 
 def test_one_seed_has_no_deviation():
