@@ -2,14 +2,16 @@
 
     python -m benchmarks.paper.student_in_loop --dataset fashion-mnist --out runs/loop
 
-Four ways of drawing views from the same pool, at the same number of steps:
+Four ways of drawing views from the same pool, at the same number of steps, and what the time that
+asking takes would bring without it:
 
 * nobody asked: `Views`, what `distill` does;
 * disagreement: every fourth batch is pushed, in coarse cells, to where teacher and student differ
   most; what the teacher then takes for another class is put back (masked); the rest goes into a
   bank that forgets the oldest, and a quarter of every later batch is drawn from it (replayed);
 * hardest: of twice as many views half a batch is those on which the two differ most;
-* self-paced: images far along their trajectories are held back in the first half of the training.
+* self-paced: images far along their trajectories are held back in the first half of the training;
+* twice as long: nobody asked, at twice the steps.
 
 None of them is in the product unless it earns its place here.
 """
@@ -155,12 +157,14 @@ class SelfPaced(Views):
         return drawn
 
 
-WAYS: dict[str, type[Views]] = {
-    "nobody asked": Views,
-    "disagreement": Disagreement,
-    "hardest": Hardest,
-    "self-paced": SelfPaced,
+WAYS: dict[str, tuple[type[Views], int]] = {
+    "nobody asked": (Views, 1),
+    "twice as long": (Views, 2),
+    "disagreement": (Disagreement, 1),
+    "hardest": (Hardest, 1),
+    "self-paced": (SelfPaced, 1),
 }
+"""Name -> (how views are drawn, times the steps)."""
 
 
 def _views_of(way: type[Views], student: nn.Module, levels: torch.Tensor) -> type[Views]:
@@ -177,13 +181,15 @@ def measured(
     inherit_weights(network, teacher.network)
     network.to(memory_format=torch.channels_last)
     levels = torch.cat([shard.steps for shard in pool.shards()])
+    drawn, times = WAYS[way]
+    training = replace(row.training, steps=times * row.training.steps)
     # Begun afresh: what was shown, and the bank, are not kept over an interruption.
     state = folder / f".{way}.state"
     state.unlink(missing_ok=True)
     started = time.monotonic()
     average, _ = train(
-        network, teacher, pool, row.training, f"{way} {seed}", state,
-        seed=seed, workers=0, progress=silent, views_of=_views_of(WAYS[way], network, levels),
+        network, teacher, pool, training, f"{way} {seed}", state,
+        seed=seed, workers=0, progress=silent, views_of=_views_of(drawn, network, levels),
     )  # fmt: skip
     state.unlink(missing_ok=True)
     network.load_state_dict(average.state)

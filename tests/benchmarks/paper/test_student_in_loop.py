@@ -64,6 +64,13 @@ def test_pushed_images_are_let_in_late(views_of):
 
 def test_every_way_is_measured_with_every_seed(small, tmp_path, monkeypatch):
     monkeypatch.setattr(student_in_loop, "RESULTS", tmp_path)
+    steps, train = [], student_in_loop.train
+
+    def counted(network, teacher, pool, config, *given, **named):
+        steps.append(config.steps)
+        return train(network, teacher, pool, config, *given, **named)
+
+    monkeypatch.setattr(student_in_loop, "train", counted)
     command = ["--dataset", "fashion-mnist", "--images", "20", "--steps", "6", "--seeds", "0,2",
                "--out", str(tmp_path / "out")]  # fmt: skip
     done = CliRunner().invoke(main, command, catch_exceptions=False)
@@ -72,3 +79,4 @@ def test_every_way_is_measured_with_every_seed(small, tmp_path, monkeypatch):
     assert said["summary"].keys() == said["measured"].keys() == set(WAYS)
     assert said["measured"]["hardest"].keys() == {"0", "2"}
     assert said["summary"]["nobody asked"]["top1_difference"] == {"mean": 0.0, "deviation": 0.0}
+    assert steps == 2 * [12 if way == "twice as long" else 6 for way in WAYS]
