@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ from pathlib import Path
 
 import torch
 
-from cake_edge import training
+from cake_edge import diagnostics, training
 from cake_edge.distill import DistillConfig, distill_share
 from cake_edge.networks import build_network
 from cake_edge.pool import open_pool
@@ -43,6 +43,7 @@ from cake_edge.teachers.frozen import FrozenTeacher
 
 torch.set_num_threads(1)
 training.SAVE_SECONDS = 0.0
+diagnostics.MANY, diagnostics.FEW = 192, 64  # as in this process
 folder, name, dies_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[4])
 arguments = json.loads(sys.argv[3])
 rank, pool = rank_here(), open_pool(folder / "pool")
@@ -57,11 +58,11 @@ def progress(task, done, total, note=""):
 
 result = distill_share(
     teacher, StudentConfig(name=name, arguments=arguments), pool,
-    DistillConfig(steps=24, batch=32, optimiser="adamw", learning_rate=0.004),
+    DistillConfig(**json.loads(sys.argv[5])),
     folder / f"{name}.safetensors",
     rank=rank, seed=0, progress=progress,
 )
-print(json.dumps({"rank": rank.index, "first": seen[0], "result": result and result.to_dict()}))
+print(json.dumps({"rank": rank.index, "seen": seen, "result": result and result.to_dict()}))
 """
 
 
@@ -86,13 +87,13 @@ def pool(folder):
     return open_pool(folder / "pool")
 
 
-def on_two_ranks(folder, student, dies_at=0):
+def on_two_ranks(folder, student, config=CONFIG, dies_at=0):
     """Runs the program on two ranks: what each of them printed, sorted by rank."""
     done = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
             str(folder / "program.py"), str(folder), student.name, json.dumps(student.arguments),
-            str(dies_at),
+            str(dies_at), json.dumps(asdict(config)),
         ],
         capture_output=True, text=True, timeout=300, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -117,7 +118,7 @@ def test_two_ranks_of_which_one_dies_train_the_student_of_one_process(
     assert on_two_ranks(folder, WITHOUT_NORMS, dies_at=12) == []
     assert not (folder / "test_vit.safetensors").exists()
     first, second = on_two_ranks(folder, WITHOUT_NORMS)
-    assert first["first"] == second["first"] > 1  # both went on from the first one's state
+    assert first["seen"][0] == second["seen"][0] > 1  # both went on from the first one's state
     assert second["result"] is None
     alone = distill(teacher, WITHOUT_NORMS, pool, CONFIG, tmp_path / "s.safetensors", seed=0)
     losses = [loss for _, loss in first["result"]["curve"]]
@@ -138,6 +139,18 @@ def test_batch_norms_on_processors_see_a_part_of_the_batch_and_learn_as_well(
     alone = distill(teacher, WITH_NORMS, pool, CONFIG, tmp_path / "s.safetensors", seed=0)
     assert first["result"]["curve"][0][1] == pytest.approx(alone.curve[0][1], rel=0.1)
     assert first["result"]["curve"][-1][1] == pytest.approx(alone.curve[-1][1], rel=0.6)
+
+
+@pytest.mark.slow
+@needs_accelerate
+def test_ranks_agree_on_when_a_student_has_settled(folder):
+    config = replace(CONFIG, steps=80, schedule="until-settled", patience=1, learning_rate=1e-6)
+    (folder / f"{WITHOUT_NORMS.name}.safetensors").unlink(missing_ok=True)
+    first, second = on_two_ranks(folder, WITHOUT_NORMS, config)
+    assert first["seen"] == second["seen"]
+    # A tiny rate leads nowhere, which is seen at the eleventh look; the rate falls over a third.
+    assert [step for step, _ in first["result"]["checks"]] == list(range(2, 24, 2))
+    assert first["seen"][-1] == first["result"]["steps"] == 22 + 8
 
 
 def test_without_accelerate_several_ranks_are_refused_in_a_sentence(
