@@ -21,7 +21,6 @@ from benchmarks.paper.points import BASES, measured, numbers, over_seeds, pairs,
 from benchmarks.paper.rows import Row
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
-from cake_edge.provenance import sha256_json
 from cake_edge.samplers import CakeConfig
 from cake_edge.teachers.frozen import FrozenTeacher
 
@@ -94,13 +93,10 @@ def measured_all(
     for seed in seeds:
         for name in names:
             at = changed(row, VARIANTS[name])
-            digest = sha256_json([at.sampler.to_dict(), at.images])[:12]
+            place = folder / f"{row.dataset}-without-{name}" / f"seed{seed}"
             found[name][seed] = one = measured(
-                at, teacher,
-                folder / f"{row.dataset}-pools" / f"{digest}-seed{seed}",
-                folder / f"{row.dataset}-without-{name}" / f"seed{seed}",
-                folder, seed=seed, workers=workers,
-            )  # fmt: skip
+                at, teacher, place, folder, seed=seed, workers=workers
+            )
             click.echo(
                 f"without {name}, seed {seed}: {one['agreement']:.2f} % agreement, "
                 f"{one['top1']:.2f} % top-1",

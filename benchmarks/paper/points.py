@@ -13,16 +13,13 @@ import click
 import torch
 
 from benchmarks.paper.data import absent
-from benchmarks.paper.pools import pool_of
 from benchmarks.paper.rows import ROWS, Network, Row
-from benchmarks.paper.run import evaluated, teacher_of
-from cake_edge.distill import distill
+from benchmarks.paper.run import measure, teacher_of
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import OutputExists, UsageMistake
 from cake_edge.precision import Precision, refuse_unsound
 from cake_edge.provenance import read_json, versions, write_json
 from cake_edge.samplers import CakeConfig
-from cake_edge.samplers.cost import pool_cost
 from cake_edge.spec import ImageSpec
 from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -85,23 +82,9 @@ def subject(dataset: str, folder: Path, steps: int) -> tuple[str, Row, FrozenTea
 
 
 def measured(
-    row: Row,
-    teacher: FrozenTeacher,
-    pool: Path,
-    place: Path,
-    folder: Path,
-    *,
-    seed: int,
-    workers: int,
+    row: Row, teacher: FrozenTeacher, place: Path, folder: Path, *, seed: int, workers: int
 ) -> dict[str, Any]:
-    """Makes the row's student and evaluates it; what is finished is read, not made again.
-
-    Seconds are those of the last go where one was interrupted.
-
-    Args:
-        pool: where the images go, or lie; students that differ in training alone share them.
-        place: where the student goes, and beside it what was measured of it.
-        folder: where the real test images are put in order.
+    """Does what `measure` does; what is finished of these settings is read, not made again.
 
     Raises:
         OutputExists: `place` holds a student of other settings.
@@ -116,23 +99,7 @@ def measured(
                 "choose another --out, or remove it"
             )
         return dict(said["measured"])
-    images, synthesis = pool_of(row, teacher, pool, seed, workers)
-    student = StudentConfig(name=row.student.name, arguments=row.student.arguments)
-    made = distill(
-        teacher, student, images, row.training, place / "student.safetensors",
-        seed=seed, workers=workers - 1,
-    )  # fmt: skip
-    cost = pool_cost(row.sampler, row.images, teacher.spec.classes)
-    found = {
-        **evaluated(row, teacher, made.path, folder),
-        "agreement_synthetic": made.agreement_synthetic,
-        "images": row.images,
-        "image_steps": cost.image_steps,
-        "looks": cost.looks,
-        "views": made.views,
-        "synthesis_seconds": synthesis,
-        "distillation_seconds": round(made.seconds, 1),
-    }
+    found = measure(row, teacher, place, folder, seed=seed, workers=workers)
     write_json(record, {"plan": plan, "measured": found})
     return found
 

@@ -86,11 +86,18 @@ def accuracy(student: Path, dataset: Path) -> float:
     return evaluate_many(infers, images, batch=250)["student"].top1
 
 
-def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[str, Any]:
-    """Makes one student and evaluates it; what `folder` already has of it is not made again."""
-    teacher = teacher_of(row, folder)
-    place = folder / name / f"seed{seed}"
-    pool, synthesis = pool_of(row, teacher, place / "pool", seed, workers)
+def measure(
+    row: Row, teacher: FrozenTeacher, place: Path, folder: Path, *, seed: int, workers: int
+) -> dict[str, Any]:
+    """Makes one student and evaluates it; what is there of it is not made again.
+
+    Args:
+        place: where the student goes.
+        folder: of the runs, with the pools and the real test images.
+        seed: of synthesis, training and the student's first weights.
+        workers: processes.
+    """
+    pool, synthesis = pool_of(row, teacher, folder, seed, workers)
     made = distill(
         teacher, StudentConfig(name=row.student.name, arguments=row.student.arguments), pool,
         row.training, place / "student.safetensors", seed=seed, workers=workers - 1,
@@ -102,6 +109,7 @@ def measure(row: Row, folder: Path, name: str, seed: int, workers: int) -> dict[
         "agreement_families": made.agreement_families,
         "synthesis_seconds": synthesis,
         "distillation_seconds": round(made.seconds, 1),
+        "images": row.images,
         "image_steps": cost.image_steps,
         "looks": cost.looks,
         "views": made.views,
@@ -185,8 +193,10 @@ def main(rows: tuple[str, ...], seeds: str, out: Path, workers: int) -> None:
             click.echo(f"{name}: not measured, it needs {lacking}")
             continue
         found: dict[int, dict[str, Any]] = {}
+        teacher = teacher_of(row, out)
         for seed in (int(text) for text in seeds.split(",")):
-            found[seed] = measure(row, out, name, seed, workers)
+            place = out / name / f"seed{seed}"
+            found[seed] = measure(row, teacher, place, out, seed=seed, workers=workers)
             click.echo(f"{name} seed {seed}: {found[seed]['top1']:.2f} % top-1, "
                        f"{found[seed]['agreement']:.2f} % agreement")  # fmt: skip
             first = next(iter(found))

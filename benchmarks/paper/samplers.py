@@ -169,7 +169,7 @@ def compared(
             for seed in seeds:
                 place = folder / f"{row.dataset}-{name}-{budget}" / f"seed{seed}"
                 values[seed] = one = measured(
-                    at, teacher, place / "pool", place, folder, seed=seed, workers=workers
+                    at, teacher, place, folder, seed=seed, workers=workers
                 )
                 click.echo(
                     f"{budget:>9} {name} seed {seed}: {one['agreement']:.2f} % agreement, "

@@ -21,13 +21,14 @@ import torch
 from torch import nn
 
 from benchmarks.paper.data import evaluation_set
+from benchmarks.paper.pools import pool_of
 from benchmarks.paper.rows import ROWS, Row
 from benchmarks.paper.run import agreement, teacher_of
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.checkpoint import load_checkpoint
 from cake_edge.evaluate import open_dataset
 from cake_edge.hooks import statistics_layers
-from cake_edge.pool import Pool, open_pool
+from cake_edge.pool import Pool
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.views import Views
 
@@ -78,7 +79,7 @@ def main(name: str, out: Path) -> None:
     network, _ = load_checkpoint(place / "student.safetensors")
     if not statistics_layers(network):
         raise click.BadParameter(f"the student of {name} has no batch norms")
-    pool = open_pool(place / "pool", teacher_digest=teacher.digest)
+    pool, _ = pool_of(row, teacher, out, 0, 1)
     ways = {
         "as trained: the moving average": None,
         "the views of the training": _views(row, teacher, pool),

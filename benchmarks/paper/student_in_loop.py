@@ -227,7 +227,7 @@ def main(dataset: str, images: int, steps: int, seeds: tuple[int, ...], out: Pat
     row = replace(row, images=images)
     found: dict[str, dict[int, dict[str, Any]]] = {way: {} for way in WAYS}
     for seed in seeds:
-        pool, _ = pool_of(row, teacher, out / f"{dataset}-pools" / f"loop-seed{seed}", seed, 1)
+        pool, _ = pool_of(row, teacher, out, seed, 1)
         for way in WAYS:
             found[way][seed] = one = measured(way, row, teacher, pool, out, seed)
             click.echo(f"{way}, seed {seed}: {one['agreement']:.2f} % agreement", err=True)

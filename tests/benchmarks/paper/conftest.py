@@ -40,10 +40,10 @@ def small(tmp_path, monkeypatch):
 
     def distill(*given, **named):
         trained.append(given[4])
-        return points_distill(*given, **named)
+        return run_distill(*given, **named)
 
-    points_distill = points.distill
-    monkeypatch.setattr(points, "distill", distill)
+    run_distill = run.distill
+    monkeypatch.setattr(run, "distill", distill)
     monkeypatch.setattr(run, "evaluation_set", lambda dataset, folder: tmp_path / "test.npz")
     monkeypatch.setattr(run, "trained_teacher", lambda *given, **named: teacher)
     monkeypatch.setitem(ROWS, name, row)

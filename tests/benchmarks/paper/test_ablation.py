@@ -71,7 +71,7 @@ def test_every_variant_is_measured_and_those_of_one_synthesis_share_the_pool(sma
     assert said["measured"].keys() == said["summary"].keys() == set(chosen)
     assert said["measured"]["mixup"].keys() == {"0", "3"}
     assert len(small.trained) == 4 * 2
-    pools = sorted((tmp_path / "out" / "fashion-mnist-pools").glob("*-seed?"))
+    pools = sorted((tmp_path / "out" / "pools").glob("*-seed?"))
     assert len(pools) == 3 * 2
     assert all(len(open_pool(pool)) == 20 for pool in pools)
     assert said["summary"]["pushing"]["image_steps"] == 0

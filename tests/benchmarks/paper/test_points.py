@@ -11,7 +11,7 @@ from cake_edge.errors import OutputExists
 
 def made(small, tmp_path, row=None, place="a", workers=1):
     return measured(
-        row or small.row, small.teacher, tmp_path / "pool", tmp_path / place, tmp_path,
+        row or small.row, small.teacher, tmp_path / place, tmp_path,
         seed=0, workers=workers,
     )  # fmt: skip
 
