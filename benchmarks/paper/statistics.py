@@ -54,9 +54,8 @@ def _views(row: Row, teacher: FrozenTeacher, pool: Pool, **changes: Any) -> Iter
     """Views that no step of the training drew."""
     config = replace(row.training.views(), **changes)
     first = row.training.steps
-    views = Views(
-        pool.images(), pool.logits(), teacher, config, seed=0, first=first, last=first + BATCHES
-    )
+    logits = pool.logits().to(teacher.device)
+    views = Views(pool.images(), logits, teacher, config, seed=0, first=first, last=first + BATCHES)
     return (images for images, _ in views)
 
 
@@ -65,7 +64,7 @@ def _real(row: Row, teacher: FrozenTeacher, folder: Path) -> Iterator[torch.Tens
     for number, (images, _) in enumerate(dataset.batches(row.training.batch)):
         if number == BATCHES:
             return
-        yield torch.from_numpy(images)
+        yield torch.from_numpy(images).to(teacher.device)
 
 
 @click.command()
@@ -77,6 +76,7 @@ def main(name: str, out: Path) -> None:
     row, place = ROWS[name], out / name / "seed0"
     teacher = teacher_of(row, out)
     network, _ = load_checkpoint(place / "student.safetensors")
+    network.to(teacher.device)
     if not statistics_layers(network):
         raise click.BadParameter(f"the student of {name} has no batch norms")
     pool, _ = pool_of(row, teacher, out, 0, 1)

@@ -80,14 +80,15 @@ class Disagreement(Asking):
     def step(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns views and logits: pushed ones in turn, others with some of the bank."""
         images, logits = super().step(step)
-        random = generator(self.seed, "disagreement", step)
+        random = generator(self.seed, "disagreement", step, device=images.device)
         if step % EVERY == 0 and step >= self.last // 20:
             images, logits = self._pushed(images, logits, random)
             self._bank = [*self._bank, (images.half(), logits)][-BANK:]
         elif self._bank:
             count = int(len(images) * REPLAYED)
-            kept, said = self._bank[int(torch.randint(len(self._bank), (), generator=random))]
-            chosen = torch.randperm(len(kept), generator=random)[:count]
+            place = torch.randint(len(self._bank), (), generator=random, device=random.device)
+            kept, said = self._bank[int(place)]
+            chosen = torch.randperm(len(kept), generator=random, device=random.device)[:count]
             images = torch.cat([images[count:], kept[chosen].float()])
             logits = torch.cat([logits[count:], said[chosen]])
         return images, logits
@@ -96,7 +97,8 @@ class Disagreement(Asking):
         self, images: torch.Tensor, logits: torch.Tensor, random: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         self.student.eval()
-        reach = torch.rand(len(images), 1, 1, 1, generator=random) * REACH / self._std
+        share = torch.rand(len(images), 1, 1, 1, generator=random, device=random.device)
+        reach = share * REACH / self._std
         moved = images
         for _ in range(PUSHES):
             moved = moved.detach().requires_grad_()
@@ -144,7 +146,7 @@ class SelfPaced(Views):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        along = torch.argsort(self.levels, stable=True)
+        along = torch.argsort(self.levels.to(self.logits.device), stable=True)
         label = self.logits.argmax(1)
         self.order = along[torch.argsort(label[along], stable=True)]
         self._prior = float((self.levels == 0).double().mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -101,7 +102,8 @@ class FrozenTeacher(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        first = next(self.network.parameters(), None)
+        # Those of a program that was frozen before it was saved are constants: buffers here.
+        first = next(chain(self.network.parameters(), self.network.buffers()), None)
         return first.device if first is not None else torch.device("cpu")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -135,7 +135,7 @@ def _in_space(member: FrozenTeacher, given: ImageSpec) -> nn.Module:
         getattr(own, name) == getattr(given, name)
         for name in ("input_size", "mean", "std", "colour")
     )
-    return member.network if alike else OtherInput(member.network, given, own)
+    return member.network if alike else OtherInput(member.network, given, own).to(member.device)
 
 
 def _refuse_unlike(one: FrozenTeacher, other: FrozenTeacher) -> None:

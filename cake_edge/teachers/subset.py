@@ -79,7 +79,7 @@ def keep_classes(teacher: FrozenTeacher, names: Sequence[str], *, other: bool) -
         source_classes=(*(elsewhere[k] for k in kept), *([OTHER] if other else [])),
     )
     selection = FrozenTeacher(
-        ClassSubset(teacher.network, kept, spec.classes, other),
+        ClassSubset(teacher.network, kept, spec.classes, other).to(teacher.device),
         chosen,
         architecture=teacher.architecture,
         arguments=teacher.arguments,
