@@ -17,8 +17,9 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.paper.points import BASES, measured, numbers, over_seeds, pairs, subject
+from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, subject
 from benchmarks.paper.rows import Row
+from benchmarks.paper.run import measured
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.samplers import CakeConfig

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import click
 import torch
 
 from benchmarks.paper.data import absent
 from benchmarks.paper.rows import ROWS, Network, Row
-from benchmarks.paper.run import measure, teacher_of
+from benchmarks.paper.run import teacher_of
 from cake_edge.distill_config import DistillConfig
-from cake_edge.errors import OutputExists, UsageMistake
+from cake_edge.errors import UsageMistake
 from cake_edge.precision import Precision, refuse_unsound
-from cake_edge.provenance import read_json, versions, write_json
 from cake_edge.samplers import CakeConfig
 from cake_edge.spec import ImageSpec
 from cake_edge.students import StudentConfig, build_student
@@ -26,7 +23,6 @@ from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = [
     "BASES",
-    "measured",
     "numbers",
     "over_seeds",
     "pairs",
@@ -79,43 +75,6 @@ def subject(dataset: str, folder: Path, steps: int) -> tuple[str, Row, FrozenTea
     precision = sound_precision(row.student, teacher.spec)
     training = DistillConfig(steps=steps, precision=precision)
     return name, replace(row, sampler=CakeConfig(), training=training), teacher
-
-
-def measured(
-    row: Row, teacher: FrozenTeacher, place: Path, folder: Path, *, seed: int, workers: int
-) -> dict[str, Any]:
-    """Does what `measure` does; what is finished of these settings is read, not made again.
-
-    Raises:
-        OutputExists: `place` holds a student of other settings.
-    """
-    record, plan = place / "measured.json", _plan(row, teacher, seed)
-    if record.exists():
-        said = read_json(record)
-        if said["plan"] != plan:
-            differs = ", ".join(sorted(key for key in plan if said["plan"].get(key) != plan[key]))
-            raise OutputExists(
-                f"{place} holds a student of other settings (different: {differs}); "
-                "choose another --out, or remove it"
-            )
-        return dict(said["measured"])
-    found = measure(row, teacher, place, folder, seed=seed, workers=workers)
-    write_json(record, {"plan": plan, "measured": found})
-    return found
-
-
-def _plan(row: Row, teacher: FrozenTeacher, seed: int) -> dict[str, Any]:
-    """What decides a figure, as JSON gives it back."""
-    plan: dict[str, Any] = json.loads(json.dumps({
-        "teacher": teacher.digest,
-        "student": asdict(row.student),
-        "sampler": {"name": row.sampler.name, **row.sampler.to_dict()},
-        "images": row.images,
-        "training": asdict(row.training),
-        "seed": seed,
-        "versions": versions(),
-    }))  # fmt: skip
-    return plan
 
 
 def pairs(first: Iterable[float], second: Iterable[float]) -> list[float]:

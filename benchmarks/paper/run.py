@@ -11,6 +11,7 @@ lacks is named and left out.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,14 +30,23 @@ from benchmarks.results_files import RESULTS, write_results
 from cake_edge.checkpoint import load_checkpoint
 from cake_edge.device import resolve_device
 from cake_edge.distill import distill
+from cake_edge.errors import OutputExists
 from cake_edge.evaluate import Infer, evaluate_many, open_dataset
 from cake_edge.networks import parameter_count
-from cake_edge.provenance import sha256_file
+from cake_edge.provenance import read_json, sha256_file, versions, write_json
 from cake_edge.samplers.cost import pool_cost
 from cake_edge.students import StudentConfig
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["KEPT", "about", "accuracy", "agreement", "evaluated", "measure", "teacher_of"]
+__all__ = [
+    "KEPT",
+    "about",
+    "accuracy",
+    "agreement",
+    "evaluated",
+    "measured",
+    "teacher_of",
+]
 
 KEPT = RESULTS / "paper"
 LARGEST = 1 << 20
@@ -86,17 +96,9 @@ def accuracy(student: Path, dataset: Path) -> float:
     return evaluate_many(infers, images, batch=250)["student"].top1
 
 
-def measure(
+def _measure(
     row: Row, teacher: FrozenTeacher, place: Path, folder: Path, *, seed: int, workers: int
 ) -> dict[str, Any]:
-    """Makes one student and evaluates it; what is there of it is not made again.
-
-    Args:
-        place: where the student goes.
-        folder: of the runs, with the pools and the real test images.
-        seed: of synthesis, training and the student's first weights.
-        workers: processes.
-    """
     pool, synthesis = pool_of(row, teacher, folder, seed, workers)
     made = distill(
         teacher, StudentConfig(name=row.student.name, arguments=row.student.arguments), pool,
@@ -116,6 +118,49 @@ def measure(
         "device": _name(teacher.device),
         "student": str(made.path.relative_to(folder)),
     }
+
+
+def measured(
+    row: Row, teacher: FrozenTeacher, place: Path, folder: Path, *, seed: int, workers: int
+) -> dict[str, Any]:
+    """Makes one student and evaluates it, or reads what was measured of the same settings before.
+
+    Args:
+        place: where the student goes, and beside it what was measured of it.
+        folder: of the runs, with the pools and the real test images.
+        seed: of synthesis, training and the student's first weights.
+        workers: processes.
+
+    Raises:
+        OutputExists: `place` holds a student of other settings.
+    """
+    record, plan = place / "measured.json", _plan(row, teacher, seed)
+    if record.exists():
+        said = read_json(record)
+        if said["plan"] != plan:
+            differs = ", ".join(sorted(key for key in plan if said["plan"].get(key) != plan[key]))
+            raise OutputExists(
+                f"{place} holds a student of other settings (different: {differs}); "
+                "choose another --out, or remove it"
+            )
+        return dict(said["measured"])
+    found = _measure(row, teacher, place, folder, seed=seed, workers=workers)
+    write_json(record, {"plan": plan, "measured": found})
+    return found
+
+
+def _plan(row: Row, teacher: FrozenTeacher, seed: int) -> dict[str, Any]:
+    """What decides a figure, as JSON gives it back."""
+    plan: dict[str, Any] = json.loads(json.dumps({
+        "teacher": teacher.digest,
+        "student": asdict(row.student),
+        "sampler": {"name": row.sampler.name, **row.sampler.to_dict()},
+        "images": row.images,
+        "training": asdict(row.training),
+        "seed": seed,
+        "versions": versions(),
+    }))  # fmt: skip
+    return plan
 
 
 def _infer(network: torch.nn.Module) -> Infer:
@@ -196,7 +241,7 @@ def main(rows: tuple[str, ...], seeds: str, out: Path, workers: int) -> None:
         teacher = teacher_of(row, out)
         for seed in (int(text) for text in seeds.split(",")):
             place = out / name / f"seed{seed}"
-            found[seed] = measure(row, teacher, place, out, seed=seed, workers=workers)
+            found[seed] = measured(row, teacher, place, out, seed=seed, workers=workers)
             click.echo(f"{name} seed {seed}: {found[seed]['top1']:.2f} % top-1, "
                        f"{found[seed]['agreement']:.2f} % agreement")  # fmt: skip
             first = next(iter(found))

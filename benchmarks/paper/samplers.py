@@ -20,8 +20,9 @@ import click
 import torch
 
 from benchmarks.paper.plot import write_plot
-from benchmarks.paper.points import BASES, measured, numbers, over_seeds, subject
+from benchmarks.paper.points import BASES, numbers, over_seeds, subject
 from benchmarks.paper.rows import Row
+from benchmarks.paper.run import measured
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import UsageMistake

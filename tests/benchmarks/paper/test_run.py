@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks.paper import run
 from benchmarks.paper.rows import ROWS
-from cake_edge.errors import DeviceUnavailable
+from cake_edge.errors import DeviceUnavailable, OutputExists
 
 NAME = "fashion-mnist-lenet5"
 """Of the fixture `small`."""
@@ -18,6 +19,13 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "KEPT", tmp_path / "results")
     monkeypatch.setattr(run, "absent", lambda dataset, *, trained: None)
     return tmp_path / "results"
+
+
+def made(small, tmp_path, row=None, place="a", workers=1):
+    return run.measured(
+        row or small.row, small.teacher, tmp_path / place, tmp_path,
+        seed=0, workers=workers,
+    )  # fmt: skip
 
 
 def ran(*words):
@@ -61,3 +69,28 @@ def test_a_teacher_is_not_put_on_a_device_that_is_missing(tmp_path, monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceUnavailable, match="no CUDA device"):
         run.teacher_of(ROWS["cifar10-resnet34"], tmp_path)
+
+
+def test_a_student_is_made_once_and_then_read(small, tmp_path):
+    first = made(small, tmp_path)
+    assert made(small, tmp_path) == first
+    assert len(small.trained) == 1
+    assert first["images"] == 20
+    assert first["views"] == 2 * 8
+    assert first["n"] == 40
+    assert 0 <= first["agreement"] <= 100
+
+
+def test_a_student_of_other_settings_is_not_taken_for_this_one(small, tmp_path):
+    made(small, tmp_path)
+    other = replace(small.row, training=replace(small.row.training, steps=3))
+    with pytest.raises(OutputExists, match=r"different: training\).*another --out"):
+        made(small, tmp_path, other)
+
+
+def test_students_of_one_pool_have_its_seconds_though_it_was_made_for_the_first(small, tmp_path):
+    first = made(small, tmp_path)
+    other = replace(small.row, training=replace(small.row.training, steps=3))
+    second = made(small, tmp_path, other, place="b")
+    assert first["synthesis_seconds"] == second["synthesis_seconds"]
+    assert first["views"] != second["views"]
