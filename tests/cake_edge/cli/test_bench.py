@@ -191,10 +191,14 @@ def test_threads_and_batches_are_rows_and_the_best_are_named(
     rates = [row["latency_ms"]["images_per_second"] for row in found["models"]]
     assert rates[best["throughput"]] == max(rates)
     shown = run("bench", student, "--batch", "1,4", *QUICK)
-    header, _, first, *_ = shown.stdout.splitlines()
+    header, _, *rows = shown.stdout.splitlines()
     assert header.split()[:3] == ["model", "size", "batch"]
     assert "threads" not in header
-    assert "lowest latency" in first
+    # On a busy machine four images can take less time than one.
+    medians = {row: float(row.split()[4]) for row in rows if row.startswith(str(student))}
+    (named,) = (row for row in rows if "lowest latency" in row)
+    assert medians[named] == min(medians.values())
+    assert len(medians) == 2
 
 
 def test_a_sweep_says_where_it_ended(run: Run, student: Path) -> None:
