@@ -192,6 +192,15 @@ def running(word):
     return [process for process in every if word in (process.info["cmdline"] or [])]
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    # A shell that starts the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_the_command_and_removes_its_files(board, server):
     session = Session(
         board, lambda line: os.kill(os.getpid(), signal.SIGINT) if line == "up" else None
