@@ -18,7 +18,6 @@ None of them is in the product unless it earns its place here.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,18 +30,15 @@ from torch import nn
 from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, subject
 from benchmarks.paper.pools import pool_of
 from benchmarks.paper.rows import Row
-from benchmarks.paper.run import agreement
+from benchmarks.paper.taught import taught
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.pool import Pool
 from cake_edge.precision import mixed
-from cake_edge.progress import silent
 from cake_edge.samplers.common import pixel_box
 from cake_edge.samplers.optimise import in_coarse_cells
 from cake_edge.seeding import generator
-from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
-from cake_edge.training import train
 from cake_edge.views import Views
 
 __all__ = ["WAYS", "Disagreement", "Hardest", "SelfPaced"]
@@ -178,27 +174,13 @@ def measured(
     way: str, row: Row, teacher: FrozenTeacher, pool: Pool, folder: Path, seed: int
 ) -> dict[str, Any]:
     """Trains one student and evaluates the moving average of its weights."""
-    config = StudentConfig(name=row.student.name, arguments=row.student.arguments)
-    network, _, _ = build_student(config, teacher.spec, seed=seed)
-    inherit_weights(network, teacher.network)
-    network.to(memory_format=torch.channels_last)
     levels = torch.cat([shard.steps for shard in pool.shards()])
     drawn, times = WAYS[way]
-    training = replace(row.training, steps=times * row.training.steps)
-    # Begun afresh: what was shown, and the bank, are not kept over an interruption.
-    state = folder / f".{way}.state"
-    state.unlink(missing_ok=True)
-    started = time.monotonic()
-    average, _ = train(
-        network, teacher, pool, training, f"{way} {seed}", state,
-        seed=seed, workers=0, progress=silent, views_of=_views_of(drawn, network, levels),
+    longer = replace(row, training=replace(row.training, steps=times * row.training.steps))
+    return taught(
+        longer, teacher, pool, folder, key=way, seed=seed,
+        views_of=lambda student: _views_of(drawn, student, levels),
     )  # fmt: skip
-    state.unlink(missing_ok=True)
-    network.load_state_dict(average.state)
-    return {
-        **agreement(row, teacher, network, folder),
-        "seconds": round(time.monotonic() - started, 1),
-    }
 
 
 def summary(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.paper import student_in_loop
+from benchmarks.paper import student_in_loop, taught
 from benchmarks.paper.student_in_loop import WAYS, Disagreement, Hardest, SelfPaced, main
 from cake_edge.networks import build_network
 from cake_edge.pool import synthesize
@@ -64,13 +64,13 @@ def test_pushed_images_are_let_in_late(views_of):
 
 def test_every_way_is_measured_with_every_seed(small, tmp_path, monkeypatch):
     monkeypatch.setattr(student_in_loop, "RESULTS", tmp_path)
-    steps, train = [], student_in_loop.train
+    steps, train = [], taught.train
 
     def counted(network, teacher, pool, config, *given, **named):
         steps.append(config.steps)
         return train(network, teacher, pool, config, *given, **named)
 
-    monkeypatch.setattr(student_in_loop, "train", counted)
+    monkeypatch.setattr(taught, "train", counted)
     command = ["--dataset", "fashion-mnist", "--images", "20", "--steps", "6", "--seeds", "0,2",
                "--out", str(tmp_path / "out")]  # fmt: skip
     done = CliRunner().invoke(main, command, catch_exceptions=False)
