@@ -97,11 +97,10 @@ def our_synthesis(teacher: FrozenTeacher, precision: Precision, batch: int, step
     images = torch.randn(batch // size, size, *teacher.spec.input_size)
     targets = torch.arange(size).expand(batch // size, size).contiguous()
     rates, weights = torch.full((batch // size,), 0.01), torch.full((batch // size,), 0.01)
-    coarse = torch.arange(batch // size) % 2 == 0
 
     def work() -> None:
         with mixed(precision, images.device):
-            sampler.diffuse(images, targets, rates, weights, coarse, seed=0)
+            sampler.diffuse(images, targets, rates, weights, seed=0)
 
     return work
 

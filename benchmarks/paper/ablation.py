@@ -48,7 +48,6 @@ VARIANTS: dict[str, Variant] = {
         title="pushing what the teacher is surest of: any", sampler={"starts": "any"}
     ),
     "towards": Variant(title="pushing to near classes: to any", sampler={"towards": "any"}),
-    "cells": Variant(title="pushing in coarse cells: by pixels", sampler={"cells": 0}),
     "jitter": Variant(title="jitter while pushing", sampler={"jitter": 0.0}),
     "no-contrast": Variant(
         title="having no contrastive term: weights from 0.001 to 0.05",

@@ -26,6 +26,7 @@ from typing import Any
 import click
 import torch
 from torch import nn
+from torch.nn import functional
 
 from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, subject
 from benchmarks.paper.pools import pool_of
@@ -36,7 +37,6 @@ from cake_edge.distill_config import DistillConfig
 from cake_edge.pool import Pool
 from cake_edge.precision import mixed
 from cake_edge.samplers.common import pixel_box
-from cake_edge.samplers.optimise import in_coarse_cells
 from cake_edge.seeding import generator
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.views import Views
@@ -63,6 +63,16 @@ class Asking(Views):
         rest = exact - (given / TEMPERATURE).log_softmax(1)
         found: torch.Tensor = torch.linalg.vecdot(exact.exp(), rest)
         return found
+
+
+def in_coarse_cells(gradient: torch.Tensor, cells: int) -> torch.Tensor:
+    """Returns of a gradient [N, C, H, W] what `cells` a side can show, smooth between them.
+
+    Followed, it moves regions, not pixels: what a network answers to fine noise is left alone.
+    """
+    height, width = gradient.shape[2:]
+    coarse = functional.adaptive_avg_pool2d(gradient, (min(cells, height), min(cells, width)))
+    return functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 
 
 class Disagreement(Asking):

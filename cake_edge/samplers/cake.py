@@ -5,9 +5,8 @@ the diffusion starts from structured images in place of white noise, and among t
 the teacher is surest of; an image is pushed to a class that the teacher already holds likely, over
 the boundary that is nearest; where it started is kept too, and of the rest of the prior what makes
 the classes even that the teacher sees; several snapshots are kept along each trajectory, so that
-the pool spans noise levels; step size and contrast vary from tuple to tuple; and half of the tuples
-move in coarse cells, so that what changes is no fine noise. Weights are per image and do not depend
-on the batch, but for the statistics term, which is of one.
+the pool spans noise levels; and step size and contrast vary from tuple to tuple. Weights are per
+image and do not depend on the batch, but for the statistics term, which is of one.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ from cake_edge.samplers.optimise import (
     balanced_selection,
     descend,
     draw_tuples,
-    in_coarse_cells,
     near_classes,
     surest_selection,
 )
@@ -54,8 +52,6 @@ __all__ = ["CakeConfig"]
 
 logger = logging.getLogger(__name__)
 
-COARSE_REACH = 2.0
-"""Steps of cells over those of single pixels: a cell's change is seen as one."""
 NEAR_TEMPERATURE = 2.0
 """Of the teacher's answer when a class near an image is drawn."""
 
@@ -78,9 +74,6 @@ class CakeConfig:
     of a tuple to distinct ones."""
     tuple_size: int = 10
     """Images that share a step size and are contrasted; at most the number of classes."""
-    cells: int = 8
-    """Cells a side in which half of the tuples are moved, over twice the step; 0: every tuple by
-    single pixels."""
     jitter: float = 0.0625
     """By how much of a side images are rolled at random at every step, and mirrored at half of the
     steps; 0 for neither."""
@@ -115,7 +108,7 @@ class CakeConfig:
             raise UsageMistake(f"pushed_share is {self.pushed_share}; it must lie in [0, 1]")
         check_choices(self)
         at_least_one(self, "oversample", "steps", "snapshots", "images_per_shard", "batch")
-        not_negative(self, "cells", "classification", "variation", "statistics", "jitter")
+        not_negative(self, "classification", "variation", "statistics", "jitter")
         if self.tuple_size < 2:
             raise UsageMistake(f"tuple_size is {self.tuple_size}; a pair needs at least 2")
         for field in ("step_size", "contrast"):
@@ -208,14 +201,12 @@ class CakeSampler:
             targets = draw_tuples(tuples, size, classes, random)
         step_size = self._log_uniform(config.step_size, tuples, random)
         contrast = self._log_uniform(config.contrast, tuples, random)
-        coarse = torch.rand(tuples, generator=random, device=random.device) < 0.5
         jitter = int(torch.randint(1 << 31, (), generator=random, device=random.device))
         grouped = images[again].view(tuples, size, *images.shape[1:])
         at_once = max(1, config.batch // size)
         runs = [
             self.diffuse(
-                grouped[part], targets[part], step_size[part], contrast[part], coarse[part],
-                seed=jitter,
+                grouped[part], targets[part], step_size[part], contrast[part], seed=jitter,
             )
             for part in torch.arange(tuples, device=random.device).split(at_once)
         ]  # fmt: skip
@@ -237,7 +228,6 @@ class CakeSampler:
         targets: torch.Tensor,
         step_size: torch.Tensor,
         contrast: torch.Tensor,
-        coarse: torch.Tensor,
         *,
         seed: int,
     ) -> list[torch.Tensor]:
@@ -248,7 +238,6 @@ class CakeSampler:
             targets: classes.
             step_size: [T], in pixels of [0, 1].
             contrast: [T], weights.
-            coarse: [T], which tuples are moved in cells.
             seed: of the jitter, which is the same for all images of a step.
         """
         config, size = self.config, targets.shape[1]
@@ -269,22 +258,10 @@ class CakeSampler:
                 value = value + self._statistics * statistics_distance(watch.take())
             return value
 
-        in_cells = coarse.repeat_interleave(size)
-        places = in_cells.nonzero().squeeze(1)
-
-        def along(gradient: torch.Tensor) -> torch.Tensor:
-            smooth = in_coarse_cells(gradient[places], config.cells)
-            return gradient.index_copy(0, places, smooth)
-
         reach = step_size.repeat_interleave(size).view(-1, 1, 1, 1) / self._std
-        if config.cells:
-            reach = torch.where(in_cells.view(-1, 1, 1, 1), COARSE_REACH * reach, reach)
         watching = watch_statistics(self.teacher.network) if self._statistics else nullcontext()
         with watching as watch:
-            return descend(
-                images.flatten(0, 1), loss, reach, self._bounds, config.snapshot_steps(),
-                along if config.cells and len(places) else None,
-            )  # fmt: skip
+            return descend(images.flatten(0, 1), loss, reach, self._bounds, config.snapshot_steps())
 
     def _stored(self, batch: SyntheticBatch) -> SyntheticBatch:
         """Rounds to what is written, and asks the teacher about exactly that."""

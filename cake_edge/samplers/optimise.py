@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch.nn import functional
 
 from cake_edge.errors import NumericsError
 
@@ -13,7 +12,6 @@ __all__ = [
     "balanced_selection",
     "descend",
     "draw_tuples",
-    "in_coarse_cells",
     "near_classes",
     "surest_selection",
 ]
@@ -27,7 +25,6 @@ def descend(
     step_size: torch.Tensor,
     bounds: tuple[torch.Tensor, torch.Tensor],
     snapshots: tuple[int, ...],
-    along: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> list[torch.Tensor]:
     """Moves images by Adam, each with a step size of its own, inside the box of valid pixels.
 
@@ -37,7 +34,6 @@ def descend(
         step_size: broadcastable to the images: how far a pixel may move a step.
         bounds: the lowest and the highest value of a channel, [1, C, 1, 1].
         snapshots: rising step numbers; the images after each of them are returned.
-        along: gradient -> gradient: what of it is followed; None for all of it.
 
     Raises:
         NumericsError: the loss is not finite.
@@ -50,7 +46,6 @@ def descend(
         value = loss(current).sum()
         (gradient,) = torch.autograd.grad(value, current)
         with torch.no_grad():
-            gradient = gradient if along is None else along(gradient)
             first.lerp_(gradient, 1 - FIRST_DECAY)
             second.lerp_(gradient.square(), 1 - SECOND_DECAY)
             scale = (second / (1 - SECOND_DECAY**step)).sqrt_().add_(EPSILON)
@@ -64,16 +59,6 @@ def descend(
             "pushed to; use a smaller step_size"
         )
     return kept
-
-
-def in_coarse_cells(gradient: torch.Tensor, cells: int) -> torch.Tensor:
-    """Returns of a gradient [N, C, H, W] what `cells` a side can show, smooth between them.
-
-    Followed, it moves regions, not pixels: what a teacher answers to fine noise is left alone.
-    """
-    height, width = gradient.shape[2:]
-    coarse = functional.adaptive_avg_pool2d(gradient, (min(cells, height), min(cells, width)))
-    return functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
 
 
 def draw_tuples(count: int, size: int, classes: int, random: torch.Generator) -> torch.Tensor:

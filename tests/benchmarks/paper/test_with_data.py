@@ -13,7 +13,9 @@ from cake_edge.pool import synthesize
 @pytest.fixture
 def real(small):
     images = np.random.default_rng(1).integers(0, 256, (12, 32, 32, 1), np.uint8)
-    return images, torch.from_numpy(small.teacher.spec.normalise(images.transpose(0, 3, 1, 2) / 255))
+    return images, torch.from_numpy(
+        small.teacher.spec.normalise(images.transpose(0, 3, 1, 2) / 255)
+    )
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_pushing_brings_images_to_their_targets(make_teacher):
     teacher = make_teacher("plain")
     config = CakeConfig(
         pushed_share=1.0, steps=60, snapshots=2, step_size=(0.02, 0.05), contrast=(1e-4, 1e-4),
-        variation=0.0, images_per_shard=40, oversample=1, jitter=0.0, cells=0,
+        variation=0.0, images_per_shard=40, oversample=1, jitter=0.0,
     )  # fmt: skip
     shard = config.build(teacher, count=40, seed=0).shard(0)
     last = shard.steps == 60
@@ -78,7 +78,7 @@ def test_pushing_turns_the_target_label_on_and_leaves_the_others(make_teacher, s
     """Of a softmax the other classes are pushed down as well; of a sigmoid nothing is."""
     config = CakeConfig(
         pushed_share=1.0, steps=60, snapshots=1, step_size=(0.02, 0.05), contrast=(1e-6, 1e-6),
-        variation=0.0, images_per_shard=40, oversample=1,
+        variation=0.0, images_per_shard=40, oversample=1, jitter=0.0,
     )  # fmt: skip
     made = {}
     for head in ("softmax", "sigmoid"):
@@ -101,7 +101,7 @@ def test_contrast_holds_images_nearer_to_the_boundary(make_teacher):
         config = CakeConfig(
             pushed_share=1.0, steps=60, snapshots=1, step_size=(0.03, 0.03),
             contrast=(weight, weight), variation=0.0, images_per_shard=40, oversample=1,
-            starts="any", towards="any", jitter=0.0, cells=0,
+            starts="any", towards="any", jitter=0.0,
         )  # fmt: skip
         shard = config.build(teacher, count=40, seed=0).shard(0)
         return float(shard.logits.softmax(1).amax(1).mean())
@@ -201,39 +201,23 @@ def test_without_contrast_an_image_does_not_depend_on_its_tuple(make_teacher):
     sampler = CakeConfig(contrast=(0.0, 0.0), steps=3, snapshots=1).build(teacher, count=8, seed=0)
     images = PRIORS["structured"](8, teacher.spec, generator(0, "tuple")).view(2, 4, 1, 16, 16)
     targets = torch.arange(4).expand(2, 4)
-    step_size, none, coarse = torch.full((2,), 0.02), torch.zeros(2), torch.tensor([True, False])
-    (together,) = sampler.diffuse(images, targets, step_size, none, coarse, seed=3)
-    (alone,) = sampler.diffuse(images[:, :1], targets[:, :1], step_size, none, coarse, seed=3)
+    step_size, none = torch.full((2,), 0.02), torch.zeros(2)
+    (together,) = sampler.diffuse(images, targets, step_size, none, seed=3)
+    (alone,) = sampler.diffuse(images[:, :1], targets[:, :1], step_size, none, seed=3)
     torch.testing.assert_close(together[::4], alone, atol=1e-5, rtol=0)
-
-
-def moved(sampler, images, coarse, seed=3):
-    """How far two steps carry images [2, 4, C, H, W], a tuple in cells and one by pixels."""
-    targets, step_size = torch.arange(4).expand(2, 4), torch.full((2,), 0.004)
-    (after,) = sampler.diffuse(images, targets, step_size, torch.zeros(2), coarse, seed=seed)
-    return (after - images.flatten(0, 1)).unflatten(0, (2, 4))
-
-
-def test_a_tuple_in_cells_moves_smoothly_and_the_other_by_pixels(make_teacher):
-    config = CakeConfig(cells=4, steps=2, snapshots=1, contrast=(0.0, 0.0), jitter=0.0)
-    sampler = config.build(make_teacher("plain"), count=8, seed=0)
-    images = 0.2 * torch.randn(2, 4, 1, 16, 16, generator=generator(0, "middle"))
-    coarse, fine = moved(sampler, images, torch.tensor([True, False]))
-
-    def roughness(move):
-        return float((move[..., 1:] - move[..., :-1]).abs().mean() / move.abs().mean())
-
-    assert roughness(coarse) < 0.5 * roughness(fine)
 
 
 def test_jitter_is_drawn_from_the_seed(make_teacher):
     config = CakeConfig(steps=2, snapshots=1, contrast=(0.0, 0.0), jitter=0.25)
     sampler = config.build(make_teacher("plain"), count=8, seed=0)
     images = PRIORS["structured"](8, sampler.teacher.spec, generator(0, "j")).view(2, 4, 1, 16, 16)
-    coarse = torch.tensor([True, False])
-    once = moved(sampler, images, coarse)
-    assert torch.equal(once, moved(sampler, images, coarse))
-    assert not torch.equal(once, moved(sampler, images, coarse, seed=4))
+    targets, step_size = torch.arange(4).expand(2, 4), torch.full((2,), 0.004)
+    once, again, other = (
+        sampler.diffuse(images, targets, step_size, torch.zeros(2), seed=seed)[0]
+        for seed in (3, 3, 4)
+    )
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
 
 
 def test_the_statistics_term_brings_a_batch_nearer_to_what_is_remembered(make_teacher, caplog):
