@@ -27,8 +27,14 @@ def check_precision(name: str) -> None:
 
 
 def mixed(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Returns the context in which networks on `device` compute in `precision`."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    """Returns the context in which networks on `device` compute in `precision`.
+
+    Without torch's cache of converted weights and images: what is changed in place inside the
+    context, as by an optimiser, would be seen as it was at first until the outermost context ends.
+    """
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
+    )
 
 
 @torch.no_grad()

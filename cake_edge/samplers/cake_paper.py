@@ -130,7 +130,8 @@ class CakePaperSampler:
         rate = self.step_size(index)
         optimiser = torch.optim.SGD([images], lr=rate)
         for _ in range(config.steps):
-            with torch.autocast(images.device.type):
+            # No cache: the images are changed in place, and must be seen as they are.
+            with torch.autocast(images.device.type, cache_enabled=False):
                 value = self.loss(images, targets)
             optimiser.zero_grad()
             value.backward()

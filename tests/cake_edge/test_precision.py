@@ -18,6 +18,22 @@ def test_products_are_computed_in_the_precision_that_was_asked_for(precision, dt
     assert layer.weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_changed_in_place_is_seen_changed(precision):
+    """An optimiser changes weights and images while the context is open."""
+    weight, shown = torch.eye(4).requires_grad_(), torch.randn(2, 4)
+    with mixed(precision, CPU):
+        first = shown @ weight
+        with torch.autocast("cpu"):
+            inner = shown @ weight
+        weight.data.mul_(2)
+        second = shown @ weight
+        with torch.autocast("cpu"):
+            later = shown @ weight
+    assert torch.equal(second, 2 * first)
+    assert torch.equal(later, 2 * inner)
+
+
 def test_an_unknown_precision_is_refused_with_those_there_are():
     with pytest.raises(UsageMistake, match=r"'half'; allowed: float32, bfloat16"):
         check_precision("half")

@@ -166,10 +166,16 @@ class Generator(_Generator):
 class Autocast(_Autocast):
     """The card's, carried out on the processor; the processor's own is a mistake here."""
 
-    def __init__(self, device_type: str, dtype: Any = None, enabled: bool = True) -> None:
+    def __init__(
+        self,
+        device_type: str,
+        dtype: Any = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
+    ) -> None:
         if device_type == "cpu" and enabled:
             raise WrongDevice("autocast for the processor")
-        super().__init__("cpu", torch.float16 if dtype is None else dtype, enabled)
+        super().__init__("cpu", torch.float16 if dtype is None else dtype, enabled, cache_enabled)
 
 
 @contextmanager
