@@ -42,7 +42,8 @@ def taught(
     """
     config = StudentConfig(name=row.student.name, arguments=row.student.arguments)
     network, _, _ = build_student(config, teacher.spec, seed=seed)
-    inherit_weights(network, teacher.network)
+    if row.training.inherit:
+        inherit_weights(network, teacher.network)
     network.to(memory_format=torch.channels_last)
     # Begun afresh: what a way has shown is not kept over an interruption.
     state = folder / f".{key}.state"

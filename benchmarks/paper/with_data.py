@@ -1,4 +1,4 @@
-"""What real images would bring in the pool's place: results/with-data-DATASET.json.
+"""What real images would bring in the pool's place: results/with-data-ROW.json.
 
     python -m benchmarks.paper.with_data fashion-mnist-lenet5 --out runs/paper
 
@@ -119,7 +119,7 @@ def main(
                "--shares", ",".join(str(share) for share in shares),
                *(["--steps", str(steps)] if steps else []),
                "--seeds", ",".join(str(seed) for seed in seeds), "--out", "runs/paper"]  # fmt: skip
-    write_results(RESULTS / f"with-data-{row.dataset}.json", command, {
+    write_results(RESULTS / f"with-data-{name}.json", command, {
         "row": name,
         "images": row.images,
         "sampler": {"name": row.sampler.name, **row.sampler.to_dict()},

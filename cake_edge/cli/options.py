@@ -109,7 +109,7 @@ def workers_option(function: F) -> F:
         type=click.IntRange(min=1),
         default=_cores,
         show_default="one a core",
-        help="Processes that make images; their number does not change the images.",
+        help="Processes that make images, or views of them; their number does not change them.",
     )(function)
 
 

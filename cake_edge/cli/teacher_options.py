@@ -103,10 +103,13 @@ TEACHER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Channels, height and width of the input.",
     ),
     click.option(
-        "--mean", metavar="M,...", callback=_numbers(float), help="Mean of pixels in [0, 1]."
+        "--mean", metavar="M,...", callback=_numbers(float), help="Mean of pixels in --value-range."
     ),
     click.option(
-        "--std", metavar="S,...", callback=_numbers(float), help="Deviation of pixels in [0, 1]."
+        "--std",
+        metavar="S,...",
+        callback=_numbers(float),
+        help="Deviation of pixels in --value-range.",
     ),
     click.option(
         "--value-range",

@@ -55,7 +55,7 @@ def test_students_are_shown_what_is_real(small, real, tmp_path, monkeypatch):
                "--out", str(tmp_path / "out")]  # fmt: skip
     done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    said = json.loads((tmp_path / "with-data-fashion-mnist.json").read_text())
+    said = json.loads((tmp_path / "with-data-fashion-mnist-lenet5.json").read_text())
     assert said["training"]["steps"] == 3
     assert said["measured"].keys() == said["summary"].keys() == {"0", "50"}
     assert said["measured"]["50"].keys() == {"0", "2"}
