@@ -43,7 +43,7 @@ from cake_edge.precision import Precision, mixed
 from cake_edge.progress import silent
 from cake_edge.ranks import ALONE
 from cake_edge.samplers import CakeConfig, CakePaperConfig
-from cake_edge.samplers.cost import image_steps
+from cake_edge.samplers.cost import pool_cost
 from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.team import assembled
@@ -179,7 +179,7 @@ def _over_cake_paper(turns: int) -> dict[str, Any]:
     plain = teacher_like(LENET)
     plain.network.to(memory_format=torch.contiguous_format)
     released = CakePaperConfig(batch=batch, steps=STEPS)
-    assert image_steps(released, batch, 10) == batch * STEPS
+    assert pool_cost(released, batch, 10).image_steps == batch * STEPS
     theirs = released.build(plain, count=batch, seed=0)
     ours = our_synthesis(teacher, "bfloat16", batch, STEPS)
 

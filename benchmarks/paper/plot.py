@@ -1,4 +1,4 @@
-"""The plot of samplers at equal budgets: agreement with the teacher over image-steps.
+"""The plot of samplers at equal budgets: agreement with the teacher over what a pool costs.
 
     python -m benchmarks.paper.plot benchmarks/results/samplers-cifar10.json
 
@@ -47,10 +47,7 @@ Point = tuple[float, float]
 
 
 def plot(said: Mapping[str, Any]) -> str:
-    """Returns the picture of a results file, as SVG.
-
-    A sampler that takes no image-steps is drawn at the budget whose number of images it has.
-    """
+    """Returns the picture of a results file, as SVG."""
     lines = _lines(said)
     steps, shares = ([p[i] for line in lines.values() for p in line] for i in (0, 1))
     canvas = Canvas(WIDTH, HEIGHT)
@@ -112,12 +109,9 @@ def spread(wanted: Sequence[float], low: float, high: float) -> list[float]:
 
 
 def _lines(said: Mapping[str, Any]) -> dict[str, list[Point]]:
-    """Image-steps and mean agreement of every sampler that was measured."""
+    """Cost in image-steps and mean agreement of every sampler that was measured."""
     return {
-        name: [
-            (float(p["image_steps"] or p["budget"]), float(p["agreement"]["mean"]))
-            for p in one["points"]
-        ]
+        name: [(float(p["total"]), float(p["agreement"]["mean"])) for p in one["points"]]
         for name, one in said["samplers"].items()
         if one["points"]
     }
@@ -156,7 +150,7 @@ def _budgets(canvas: Canvas, area: Box, steps: Sequence[float], budgets: Sequenc
             canvas.text(at, area.bottom + 19, f"{budget:,}", css="tick", anchor="middle")
             last = at
     middle = (area.left + area.right) / 2
-    words = "image-steps that the pool costs (logarithmic)"
+    words = "image-steps that the pool costs, a look counted as 0.4 (logarithmic)"
     canvas.text(middle, area.bottom + 39, words, css="tick", anchor="middle")
     return scale
 
@@ -196,7 +190,7 @@ def _key(canvas: Canvas, said: Mapping[str, Any], lines: Mapping[str, Any]) -> N
     if any(said["samplers"][name]["uses_statistics"] for name in lines):
         words.append("dashed: uses BatchNorm statistics")
     if any(_free(name, said) for name in lines):
-        words.append("dotted: takes no image-steps, drawn at the budget of as many images")
+        words.append("dotted: takes no image-steps, looks alone")
     canvas.text(14, HEIGHT - 14, "; ".join(words), css="tick")
 
 

@@ -2,15 +2,16 @@
 
     python -m benchmarks.paper.samplers --dataset cifar10 --steps 4000 --out runs/samplers
 
-A pool has the number of images whose image-steps come nearest to the budget, with the sampler's
-defaults. Two samplers pay no image-steps by the image, and get as many images as `cake` has at that
-budget: `forward-only`, which pays none at all, and `gdfq`, which spends the budget on training its
-generator. All pools then teach the same student in the same way. It is evaluated once, after the
-last step. Points that are finished in --out are not made again.
+A budget is of image-steps, and a look counts as two fifths of one. A pool has as many images as it
+pays for, with the sampler's defaults; `gdfq` gets as many images as `cake` has at
+that budget, and trains its generator with what they leave. `cake-paper` has what its authors set
+for the data set, in smaller mini-batches. All pools then teach the same student in the same way. It
+is evaluated once, after the last step. Points that are finished in --out are not made again.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,14 +28,22 @@ from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import UsageMistake
 from cake_edge.hooks import statistics_layers
-from cake_edge.samplers import SAMPLERS, CakeConfig, GdfqConfig, SamplerConfig
-from cake_edge.samplers.cost import image_steps
+from cake_edge.samplers import SAMPLERS, CakeConfig, CakePaperConfig, GdfqConfig, SamplerConfig
+from cake_edge.samplers.common import LOOK, Cost
+from cake_edge.samplers.cost import pool_cost
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["Plan", "affordable", "plans", "uses_statistics"]
+__all__ = ["Plan", "affordable", "of_authors", "plans", "uses_statistics"]
 
 OVER = 1.01
 """Times the budget that a pool may cost."""
+AUTHORS = {
+    "fashion-mnist": CakePaperConfig(),
+    "cifar10": CakePaperConfig(contrast=10.0, variation=1e5),
+}
+"""Data set -> as released for it."""
+BATCHES = 25
+"""Mini-batches over which the step size of `cake-paper` falls where a budget has room for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +56,47 @@ class Plan:
 
 
 def affordable(sampler: SamplerConfig, budget: int, classes: int) -> int:
-    """Returns the most images whose image-steps are nearest to the budget; 0 where none fit.
+    """Returns the most images that cost no more than the budget and a hundredth; 0 where none do.
 
-    The cost never falls as images are added, so both sides of the budget are found by halving.
-
-    Raises:
-        UsageMistake: the cost does not depend on the number of images.
+    Every image is looked at, so the cost rises as images are added, and halving finds their number.
     """
-    within = _most(sampler, budget, classes)
-    dearer = image_steps(sampler, within + 1, classes)
-    if dearer > OVER * budget:
-        return within
-    if within and dearer - budget > budget - image_steps(sampler, within, classes):
-        return within
-    return _most(sampler, dearer, classes)
-
-
-def _most(sampler: SamplerConfig, limit: int, classes: int) -> int:
     low, high = 0, 1
-    while image_steps(sampler, high, classes) <= limit:
+    while _total(sampler, high, classes) <= OVER * budget:
         low, high = high, 2 * high
-        if high > limit * sampler.images_per_shard:
-            raise UsageMistake(f"{sampler.name}: its image-steps say nothing of how many images")
     while high - low > 1:
         middle = (low + high) // 2
-        if image_steps(sampler, middle, classes) <= limit:
+        if _total(sampler, middle, classes) <= OVER * budget:
             low = middle
         else:
             high = middle
     return low
 
 
-def plans(teacher: FrozenTeacher, budget: int) -> dict[str, Plan]:
+def _total(sampler: SamplerConfig, count: int, classes: int) -> float:
+    return pool_cost(sampler, count, classes).total
+
+
+def of_authors(dataset: str, budget: int) -> CakePaperConfig:
+    """Returns `cake-paper` as released for a data set, in mini-batches that suit a budget.
+
+    Its step size falls over the mini-batches of a pool, 500 of 500 images as released; a small
+    budget pays for one or two of those. Every term is a mean over the mini-batch, so that its
+    weight shrinks with it: an image moves as it would in a large one.
+    """
+    released = AUTHORS[dataset]
+    tuples = budget // (released.steps * released.tuple_size * BATCHES)
+    batch = min(released.batch, released.tuple_size * max(1, tuples))
+    share = batch / released.batch
+    return replace(
+        released,
+        batch=batch,
+        classification=share * released.classification,
+        contrast=share * released.contrast,
+        variation=share * released.variation,
+    )
+
+
+def plans(teacher: FrozenTeacher, dataset: str, budget: int) -> dict[str, Plan]:
     """Returns what is to be made at a budget, by the sampler's name.
 
     Raises:
@@ -87,20 +105,22 @@ def plans(teacher: FrozenTeacher, budget: int) -> dict[str, Plan]:
     classes = teacher.spec.classes
     alike = affordable(CakeConfig(), budget, classes)
     if not alike:
-        least = image_steps(CakeConfig(), 1, classes)
+        least = math.ceil(_total(CakeConfig(), 1, classes))
         raise UsageMistake(
             f"a budget of {budget} image-steps is too small; cake needs {least} at the least"
         )
-    return {name: _plan(kind(), teacher, budget, alike) for name, kind in SAMPLERS.items()}
+    settings = {name: kind() for name, kind in SAMPLERS.items()}
+    if "cake-paper" in settings:
+        settings["cake-paper"] = of_authors(dataset, budget)
+    return {name: _plan(sampler, teacher, budget, alike) for name, sampler in settings.items()}
 
 
 def _plan(sampler: SamplerConfig, teacher: FrozenTeacher, budget: int, alike: int) -> Plan:
     if isinstance(sampler, GdfqConfig):
-        steps = budget // sampler.train_batch
+        looks = LOOK * pool_cost(sampler, alike, teacher.spec.classes).looks
+        steps = int((budget - looks) // sampler.train_batch)
         sampler = replace(sampler, train_steps=max(1, steps))
-        images = alike if steps else 0
-    elif image_steps(sampler, alike, teacher.spec.classes) == 0:
-        images = alike
+        images = alike if steps > 0 else 0
     else:
         images = affordable(sampler, budget, teacher.spec.classes)
     try:
@@ -108,7 +128,7 @@ def _plan(sampler: SamplerConfig, teacher: FrozenTeacher, budget: int, alike: in
     except UsageMistake as error:
         return Plan(sampler=sampler, images=0, why_not=str(error))
     if images == 0:
-        least = image_steps(sampler, 1, teacher.spec.classes)
+        least = math.ceil(_total(sampler, 1, teacher.spec.classes))
         why = f"its smallest pool costs {least} image-steps"
         return Plan(sampler=sampler, images=0, why_not=why)
     return Plan(sampler=sampler, images=images)
@@ -139,6 +159,7 @@ def _point(budget: int, plan: Plan, found: Mapping[int, Mapping[str, Any]]) -> d
         "budget": budget,
         "settings": plan.sampler.to_dict(),
         **{key: first[key] for key in ("images", "image_steps", "looks", "views")},
+        "total": Cost(image_steps=first["image_steps"], looks=first["looks"]).total,
         "top1": over_seeds(one["top1"] for one in found.values()),
         "agreement": over_seeds(one["agreement"] for one in found.values()),
         "measured": {str(seed): dict(one) for seed, one in found.items()},
@@ -160,7 +181,7 @@ def compared(
         for name, kind in SAMPLERS.items()
     }
     for budget in sorted(budgets):
-        for name, plan in plans(teacher, budget).items():
+        for name, plan in plans(teacher, row.dataset, budget).items():
             if plan.why_not:
                 found[name]["left_out"].append({"budget": budget, "why": plan.why_not})
                 click.echo(f"{budget:>9} {name}: left out, {plan.why_not}")

@@ -17,6 +17,7 @@ from cake_edge.storage import Stored, as_stored
 from cake_edge.teachers.frozen import FrozenTeacher
 
 __all__ = [
+    "LOOK",
     "Cost",
     "at_least_one",
     "beyond_pixels",
@@ -30,6 +31,10 @@ __all__ = [
 ]
 
 
+LOOK = 0.4
+"""Of an image-step."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """How often a teacher is asked for a pool, in single images.
@@ -41,6 +46,11 @@ class Cost:
     """Passes forward and back to the image."""
     looks: int
     """Passes forward alone; of convolutional networks about a third to two fifths of the above."""
+
+    @property
+    def total(self) -> float:
+        """Both, in image-steps: a look counts as two fifths of one."""
+        return self.image_steps + LOOK * self.looks
 
 
 def at_least_one(settings: Any, *fields: str) -> None:

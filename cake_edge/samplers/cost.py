@@ -10,7 +10,7 @@ from cake_edge.samplers.cake import CakeConfig
 from cake_edge.samplers.cake_paper import CakePaperConfig
 from cake_edge.samplers.common import Cost
 
-__all__ = ["image_steps", "pool_cost"]
+__all__ = ["pool_cost"]
 
 
 def pool_cost(config: SamplerConfig, count: int, classes: int) -> Cost:
@@ -24,11 +24,6 @@ def pool_cost(config: SamplerConfig, count: int, classes: int) -> Cost:
     if isinstance(config, CakeConfig):
         return _of_cake(config, count, classes)
     return cast(Cost, config.cost(count, classes))  # type: ignore[attr-defined]
-
-
-def image_steps(config: SamplerConfig, count: int, classes: int) -> int:
-    """Returns the passes forward and back, in single images, for a pool of `count` images."""
-    return pool_cost(config, count, classes).image_steps
 
 
 def _of_cake(config: CakeConfig, count: int, classes: int) -> Cost:

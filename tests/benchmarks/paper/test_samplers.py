@@ -2,18 +2,26 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from benchmarks.paper import samplers
 from benchmarks.paper.data import FASHION_MNIST
-from benchmarks.paper.samplers import affordable, main, plans, uses_statistics
+from benchmarks.paper.samplers import (
+    AUTHORS,
+    affordable,
+    main,
+    of_authors,
+    plans,
+    uses_statistics,
+)
 from cake_edge.errors import UsageMistake
 from cake_edge.networks import build_network
-from cake_edge.samplers import SAMPLERS, CakePaperConfig, ForwardOnlyConfig
-from cake_edge.samplers.cost import image_steps
+from cake_edge.samplers import SAMPLERS, CakePaperConfig
+from cake_edge.samplers.cost import pool_cost
 from cake_edge.teachers.frozen import FrozenTeacher
 
-PAID_BY_IMAGE = sorted(SAMPLERS.keys() - {"forward-only", "gdfq"})
+PAID_BY_IMAGE = sorted(SAMPLERS.keys() - {"gdfq"})
 
 
 @pytest.fixture
@@ -25,24 +33,11 @@ def with_statistics():
 
 @pytest.mark.parametrize("budget", [399, 40_000, 128_500, 300_000])
 @pytest.mark.parametrize("name", PAID_BY_IMAGE)
-def test_a_pool_costs_what_is_nearest_to_the_budget(name, budget):
+def test_a_pool_has_as_many_images_as_the_budget_pays_for(name, budget):
     sampler = SAMPLERS[name]()
-    # What every number of images would cost, tried one by one around the answer.
     found = affordable(sampler, budget, 10)
-    costs = {n: image_steps(sampler, n, 10) for n in range(max(1, found - 600), found + 600)}
-    within = {n: cost for n, cost in costs.items() if cost <= 1.01 * budget}
-    if not within:
-        assert found == 0
-        return
-    nearest = min(abs(cost - budget) for cost in within.values())
-    assert found == max(n for n, cost in within.items() if abs(cost - budget) == nearest)
-
-
-def test_a_little_over_is_nearer_than_far_below():
-    # 31 tuples of ten chains cost 79 360; 32 cost 81 920.
-    sampler = SAMPLERS["lake"]()
-    assert image_steps(sampler, affordable(sampler, 81_500, 10), 10) == 81_920
-    assert image_steps(sampler, affordable(sampler, 80_000, 10), 10) == 79_360
+    assert found == 0 or pool_cost(sampler, found, 10).total <= 1.01 * budget
+    assert pool_cost(sampler, found + 1, 10).total > 1.01 * budget
 
 
 def test_a_pool_larger_than_the_budget_is_none():
@@ -50,30 +45,47 @@ def test_a_pool_larger_than_the_budget_is_none():
     assert affordable(CakePaperConfig(), 128_000, 10) == 500
 
 
-def test_a_cost_that_says_nothing_of_the_images_is_refused():
-    with pytest.raises(UsageMistake, match="how many images"):
-        affordable(ForwardOnlyConfig(), 1000, 10)
+@pytest.mark.parametrize("dataset", ["fashion-mnist", "cifar10"])
+@pytest.mark.parametrize(("budget", "batch"), [(40_000, 10), (160_000, 20), (640_000, 100),
+                                               (10**8, 500)])  # fmt: skip
+def test_mini_batches_suit_the_budget_and_move_an_image_as_the_released_do(
+    small, dataset, budget, batch
+):
+    sampler, released = of_authors(dataset, budget), AUTHORS[dataset]
+    assert sampler.batch == batch
+    assert sampler == of_authors(dataset, budget)
+    shown = torch.randn(500, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    targets = torch.arange(10).expand(50, 10)
+    slopes = []
+    for config, count in ((released, 500), (sampler, batch)):
+        images = shown[:count].clone().requires_grad_()
+        loss = config.build(small.teacher, count=count, seed=0).loss(images, targets[: count // 10])
+        slopes.append(torch.autograd.grad(loss, images)[0][:batch])
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-3 * float(slopes[0].abs().max()))
 
 
-def test_those_that_pay_no_image_steps_by_the_image_have_as_many_as_cake(small):
-    found = plans(small.teacher, 40_000)
+def test_the_generator_has_as_many_images_as_cake_and_trains_with_the_rest(small):
+    found = plans(small.teacher, "fashion-mnist", 40_000)
     assert found.keys() == SAMPLERS.keys()
     assert found["cake"].images == affordable(SAMPLERS["cake"](), 40_000, 10) > 1000
-    assert found["forward-only"].images == found["gdfq"].images == found["cake"].images
     gdfq = found["gdfq"]
-    assert 39_000 < image_steps(gdfq.sampler, gdfq.images, 10) <= 40_000
+    assert gdfq.images == found["cake"].images
+    cost = pool_cost(gdfq.sampler, gdfq.images, 10)
+    assert 0 < cost.looks < cost.image_steps
+    assert 39_000 < cost.total <= 40_000
 
 
 def test_what_cannot_be_made_says_why(small, with_statistics):
-    found = plans(small.teacher, 40_000)
+    found = plans(small.teacher, "fashion-mnist", 40_000)
     assert "BatchNorm" in found["deep-inversion"].why_not
-    assert found["cake-paper"].why_not == "its smallest pool costs 128000 image-steps"
-    assert plans(with_statistics, 40_000)["deep-inversion"].why_not is None
+    scant = plans(small.teacher, "fashion-mnist", 2000)
+    assert scant["cake-paper"].why_not == "its smallest pool costs 2561 image-steps"
+    assert plans(with_statistics, "fashion-mnist", 40_000)["deep-inversion"].why_not is None
 
 
 def test_a_budget_below_every_pool_of_cake_is_refused(small):
-    with pytest.raises(UsageMistake, match="cake needs 200"):
-        plans(small.teacher, 195)
+    with pytest.raises(UsageMistake, match="cake needs 204"):
+        plans(small.teacher, "fashion-mnist", 195)
 
 
 def test_statistics_are_used_where_there_are_some(small, with_statistics):
@@ -101,7 +113,7 @@ def test_samplers_are_compared_and_what_is_finished_is_not_made_again(small, tmp
         points = said["samplers"][name]["points"]
         assert [point["budget"] for point in points] == [400, 800]
         assert all(
-            0.85 * point["budget"] <= point["image_steps"] <= point["budget"] for point in points
+            0.85 * point["budget"] <= point["total"] <= 1.01 * point["budget"] for point in points
         )
         assert points[0]["measured"].keys() == {"0", "1"}
         shares = [one["agreement"] for one in points[0]["measured"].values()]
