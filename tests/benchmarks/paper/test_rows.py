@@ -40,8 +40,11 @@ def test_published_figures_are_percent_with_their_source():
 
 
 def test_no_setting_was_chosen_for_one_pair():
+    """But for the length, which hangs on the student's family alone."""
     across = [ROWS[f"fashion-mnist-{a}-{b}"] for a in FAMILIES for b in FAMILIES]
-    assert len({(row.images, str(row.sampler), str(row.training)) for row in across}) == 1
+    alike = {(r.images, str(r.sampler), str(replace(r.training, steps=1))) for r in across}
+    assert len(alike) == 1
+    assert len({(row.student.name, row.training.steps) for row in across}) == len(FAMILIES)
 
 
 NETWORKS = {
