@@ -3,10 +3,10 @@
     python -m benchmarks.paper.samplers --dataset cifar10 --steps 4000 --out runs/samplers
 
 A budget is of image-steps, and a look counts as two fifths of one. A pool has as many images as it
-pays for, with the sampler's defaults; `gdfq` gets as many images as `cake` has at
-that budget, and trains its generator with what they leave. `cake-paper` has what its authors set
-for the data set, in smaller mini-batches. All pools then teach the same student in the same way. It
-is evaluated once, after the last step. Points that are finished in --out are not made again.
+pays for, with the sampler's defaults; `gdfq` gets as many images as `cake` has at that budget, and
+trains its generator with what they leave. `cake-paper` has what its authors set for the data set,
+in smaller mini-batches. All pools then teach the same student in the same way. It is evaluated
+once, after the last step. Points that are finished in --out are not made again.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ the teacher is surest of; an image is pushed to a class that the teacher already
 it started is kept too, and of the rest of the prior what makes the classes even that the teacher
 sees; several snapshots are kept along each trajectory, so that the pool spans noise levels; step
 size and contrast vary from tuple to tuple; and the contrastive term is off unless it is given a
-weight: on its way to a near class an image is at a boundary as it is. Weights are per
-image and do not depend on the batch, but for the statistics term, which is of one.
+weight: on its way to a near class an image is at a boundary as it is. Weights are per image and do
+not depend on the batch, but for the statistics term, which is of one.
 """
 
 from __future__ import annotations
