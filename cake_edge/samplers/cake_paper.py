@@ -130,8 +130,9 @@ class CakePaperSampler:
         rate = self.step_size(index)
         optimiser = torch.optim.SGD([images], lr=rate)
         for _ in range(config.steps):
-            # No cache: the images are changed in place, and must be seen as they are.
-            with torch.autocast(images.device.type, cache_enabled=False):
+            # No cache: the images are changed in place, and must be seen as they are. bfloat16 on
+            # every device: a CUDA device's default, float16, overflows at weights like these.
+            with torch.autocast(images.device.type, torch.bfloat16, cache_enabled=False):
                 value = self.loss(images, targets)
             optimiser.zero_grad()
             value.backward()
