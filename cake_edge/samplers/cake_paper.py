@@ -19,6 +19,7 @@ from cake_edge.losses.classification import target_cross_entropy_released
 from cake_edge.losses.contrast import pair_contrast_released, soft_nearest_neighbour_released
 from cake_edge.losses.diversity import class_entropy_released
 from cake_edge.losses.image_prior import total_variation_released
+from cake_edge.precision import mixed
 from cake_edge.priors.gaussian import gaussian
 from cake_edge.samplers.base import judge
 from cake_edge.samplers.optimise import draw_tuples
@@ -130,9 +131,8 @@ class CakePaperSampler:
         rate = self.step_size(index)
         optimiser = torch.optim.SGD([images], lr=rate)
         for _ in range(config.steps):
-            # No cache: the images are changed in place, and must be seen as they are. bfloat16 on
-            # every device: a CUDA device's default, float16, overflows at weights like these.
-            with torch.autocast(images.device.type, torch.bfloat16, cache_enabled=False):
+            # As released, but for float16 on CUDA devices, which overflows at weights like these.
+            with mixed("bfloat16", images.device):
                 value = self.loss(images, targets)
             optimiser.zero_grad()
             value.backward()
