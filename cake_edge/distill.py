@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from cake_edge.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
 from cake_edge.diagnostics import agreement_by_family, agreement_on_fresh_images
 from cake_edge.distill_config import DISTILL_PRESETS, DistillConfig
-from cake_edge.errors import OutputExists, PoolError, UsageMistake
+from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
 from cake_edge.networks import parameter_count
 from cake_edge.pool import Pool
 from cake_edge.progress import Progress, silent
@@ -23,7 +24,7 @@ from cake_edge.students import StudentConfig, build_student, inherit_weights
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.team import assembled
 from cake_edge.training import train
-from cake_edge.training_state import History
+from cake_edge.training_state import History, saved_average
 
 __all__ = ["DISTILL_PRESETS", "DistillConfig", "DistillResult", "distill", "distill_share"]
 
@@ -110,8 +111,9 @@ def distill_share(
         What was trained, on the first rank; None on the others.
 
     Raises:
-        PoolError: the pool was made by another teacher.
-        NumericsError: the loss is not finite.
+        PoolError: the pool was made by another teacher, or is damaged.
+        NumericsError: the loss is not finite; where the run had been saved before, its weights are
+            kept as a student beside `out`, and the message names it.
         OutputExists: `out` holds a student of another plan.
         UsageMistake: the batch cannot be shared evenly, the ranks' plans differ, or there is an
             assistant but nothing to ask it.
@@ -122,6 +124,7 @@ def distill_share(
             f"the pool {pool.path} was made by another teacher (weights "
             f"{pool.teacher_digest[:12]}…, given {teacher.digest[:12]}…); make one with this one"
         )
+    pool.check(rank)
     if assistant is not None and not config.augment:
         raise UsageMistake(
             "augment is off, so the pool's own logits are learned, which are the teacher's and not "
@@ -144,24 +147,31 @@ def distill_share(
         "versions": versions(),
     }))  # fmt: skip
     key = sha256_json({**plan, **_place(teacher.device)})
+
+    def write(path: Path, weights: dict[str, torch.Tensor], history: History) -> None:
+        network.load_state_dict(weights)
+        manifest = {**plan, **_place(teacher.device), **asdict(history)}
+        about = Checkpoint(
+            architecture=architecture, arguments=arguments, spec=teacher.spec, manifest=manifest
+        )
+        save_checkpoint(path, network, about)
+
     with assembled(rank, teacher.device) as team:
         team.refuse_other(key)
         finished = team.decide(lambda: _finished(out, plan))
         if not finished:
             network.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            average, history = train(
-                network, answering, pool, config, key, _state_path(out),
-                team=team, seed=seed, workers=workers, progress=progress,
-            )  # fmt: skip
+            try:
+                average, history = train(
+                    network, answering, pool, config, key, _state_path(out),
+                    team=team, seed=seed, workers=workers, progress=progress,
+                )  # fmt: skip
+            except NumericsError as error:
+                raise NumericsError(f"{error}{_rescued(out, key, rank, write)}") from error
     if not rank.first:
         return None
     if not finished:
-        network.load_state_dict(average.state)
-        manifest = {**plan, **_place(teacher.device), **asdict(history)}
-        about = Checkpoint(
-            architecture=architecture, arguments=arguments, spec=teacher.spec, manifest=manifest
-        )
-        save_checkpoint(out, network, about)
+        write(out, average.state, history)
     _state_path(out).unlink(missing_ok=True)
     return _result(out, teacher, pool, config, seed, time.monotonic() - started)
 
@@ -187,6 +197,22 @@ def _result(
         ),
         inherited=int(about.manifest["inherited"]),
     )
+
+
+def _rescued(
+    out: Path, key: str, rank: Rank, write: Callable[[Path, dict[str, torch.Tensor], History], None]
+) -> str:
+    """Keeps the last good weights of a run that diverged as a student; returns where, to be read.
+
+    The state they are in is no student, and is lost when the run is begun anew.
+    """
+    saved = saved_average(_state_path(out), key=key) if rank.first else None
+    if saved is None:
+        return ""
+    weights, history = saved
+    path = out.with_name(f"{out.stem}-step-{history.step}{out.suffix}")
+    write(path, weights, history)
+    return f". The last good weights, of step {history.step}, are kept as the student {path}"
 
 
 def _check_parts(batch: int, rank: Rank) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cake_edge.errors import ArtifactError, DatasetError, NumericsError, UsageMistake
-from cake_edge.fitting import MODES, Pixels, as_pixels, fitted
+from cake_edge.fitting import MODES, Pixels, as_pixels, fitted, in_eight_bits
 from cake_edge.progress import Progress, silent
 from cake_edge.selection import own_labels
 from cake_edge.spec import ImageSpec
@@ -304,7 +304,7 @@ def read_image(file: Path) -> Image.Image:
     """
     try:
         with Image.open(file) as stream:
-            image: Image.Image = stream.copy()
+            image = in_eight_bits(stream.copy())
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{file} cannot be read as an image ({error}); replace or remove it"

@@ -10,12 +10,13 @@ from PIL import Image
 
 from cake_edge.spec import ImageSpec
 
-__all__ = ["MODES", "Pixels", "as_pixels", "fitted"]
+__all__ = ["MODES", "Pixels", "as_pixels", "fitted", "in_eight_bits"]
 
 Pixels = npt.NDArray[np.uint8]
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's word for the images of a classifier with that many channels."""
+WHITE_16 = 2**16 - 1
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -30,6 +31,21 @@ def fitted(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
     if image.size != (spec.width, spec.height) or spec.crop < 1:
         image = _resized(image.convert(MODES[spec.channels]), spec)
     return as_pixels(image, spec)
+
+
+def in_eight_bits(image: Image.Image) -> Image.Image:
+    """Scales a picture of 16 bits to 8, which Pillow's own conversion clips; others stay.
+
+    Raises:
+        ValueError: it holds numbers of 32 bits, which do not say what is white.
+    """
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > WHITE_16:
+        raise ValueError("its pixels are numbers of 32 bits; save it with 8 or 16")
+    scaled = (values.astype(np.int64) * 255 + WHITE_16 // 2) // WHITE_16
+    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def as_pixels(image: Image.Image, spec: ImageSpec) -> Pixels:

@@ -37,6 +37,7 @@ from cake_edge.provenance import (
 )
 from cake_edge.ranks import ALONE, Rank, wait_for_files
 from cake_edge.samplers.base import SamplerConfig
+from cake_edge.samplers.needs import refuse_without_gradients
 from cake_edge.spec import ImageSpec
 from cake_edge.storage import Stored, decoded, encoded
 from cake_edge.stored_images import MappedImages, read_tensors
@@ -74,6 +75,21 @@ class Pool:
     def digest(self) -> str:
         """SHA-256 over the manifest, and so over every shard."""
         return sha256_json(self.about)
+
+    def check(self, rank: Rank = ALONE) -> None:
+        """Reads every byte, or this rank's share of them, and compares with what was recorded.
+
+        Raises:
+            PoolError: a shard is missing or is not the one that was made.
+        """
+        for index in rank.share(range(len(self.about["shards"]))):
+            entry = self.about["shards"][index]
+            file = self.path / entry["file"]
+            if not file.is_file() or sha256_file(file) != entry["sha256"]:
+                what = "is not as it was made" if file.is_file() else "is missing"
+                raise PoolError(
+                    f"{file} {what}: run the command that made the pool again, which mends it"
+                )
 
     def shards(self) -> Iterator[SyntheticBatch]:
         """Yields the shards in order, float32 on the CPU.
@@ -155,7 +171,7 @@ def open_pool(path: Path, *, teacher_digest: str | None = None) -> Pool:
                 "make the pool again, or install the cake-edge that made it"
             )
         complete = bool(about["complete"])
-        _ = pool.spec, pool.teacher_digest, len(pool)
+        _ = pool.spec, pool.teacher_digest, len(pool), dict(about["config"])
         listed = [(_shard_name(s["file"]), s["sha256"]) for s in about.get("shards", ())]
     except (
         ArtifactError, UsageMistake, KeyError, OverflowError, TypeError, ValueError,
@@ -249,15 +265,16 @@ def synthesize_share(
     Args:
         out: a new folder, or one that the same call has begun, with however many ranks.
         rank: whose shards to make.
-        precision: what the teacher computes in while images are moved; the stored logits are its
-            answers in float32.
+        precision: what the teacher, and a sampler's generator, compute in while images are moved;
+            prior images and the stored logits are made in float32.
         workers: processes on a CPU; a CUDA teacher is always asked by this process alone.
 
     Returns:
         The pool, on the first rank; None on the others, which do not wait for it.
 
     Raises:
-        UsageMistake: the sampler's settings do not fit, or `count` is not positive.
+        UsageMistake: the sampler's settings do not fit, it follows gradients and the teacher gives
+            none, or `count` is not positive.
         OutputExists: `out` holds something else.
         PoolError: `out` holds a pool of other settings, or the other ranks' shards do not come.
     """
@@ -268,6 +285,7 @@ def synthesize_share(
     files = shard_files(out, sampler, count)
     if not (rank.first or rank.share(range(len(files)))):
         return None  # the others may be done, and their pool finished, before this one looks
+    refuse_without_gradients(sampler, teacher)
     plan = _plan(teacher, sampler, count=count, seed=seed, precision=precision)
     complete = _begin(out, plan, rank)
     if complete and (not rank.first or _whole(out, open_pool(out).about)):

@@ -63,7 +63,8 @@ def train(
     """Trains `network` in place, from where an interrupted run stopped.
 
     Args:
-        key: hash of all that decides the result; a state with another key is left aside.
+        key: hash of all that decides the result; a state with another key is of no use here, and
+            is written over.
         state_path: where the state of the unfinished run lies, on the first rank.
         team: the ranks that train; another number of them may go on with a run.
         views_of: makes the views; takes what `Views` does.
@@ -73,7 +74,8 @@ def train(
         first rank alone).
 
     Raises:
-        NumericsError: the loss is not finite.
+        NumericsError: the loss or a weight is not finite; the state is the last one that was saved,
+            in which all of them were.
     """
     if config.precision == "bfloat16":
         refuse_unsound(network, torch.zeros(2, *teacher.spec.input_size, device=teacher.device))
@@ -127,7 +129,8 @@ def train(
         # Clocks differ: what all ranks have to do at once hangs on the step alone.
         due = due and (point or team.rank.alone)
         if point or due:
-            mean = _checked(float(team.mean(window)) / (step % every + 1), step, state_path)
+            mean = float(team.mean(window)) / (step % every + 1)
+            _refuse_non_finite(mean, network, step)
             progress("distill", step + 1, end, f"loss {mean:.3f}")
         if point:
             history.curve.append((step + 1, mean))
@@ -286,11 +289,16 @@ def _loss(
     return head.soft_cross_entropy(given, wanted)
 
 
-def _checked(loss: float, step: int, state: Path) -> float:
-    if math.isfinite(loss):
-        return loss
-    kept = f" The last good state is kept in {state}." if state.exists() else ""
+def _refuse_non_finite(loss: float, network: nn.Module, step: int) -> None:
+    """Refuses to go on, or to save, where training has diverged.
+
+    A loss is that of the weights before its step: what the step made of them is looked at too.
+    """
+    state = network.state_dict().values()
+    sound = all(bool(torch.isfinite(t).all()) for t in state if t.is_floating_point())
+    if math.isfinite(loss) and sound:
+        return
+    what = "weights are not finite" if math.isfinite(loss) else f"loss is {loss}"
     raise NumericsError(
-        f"the distillation loss is {loss} after step {step + 1}: lower learning_rate, or set clip."
-        + kept
+        f"the distillation {what} after step {step + 1}: lower learning_rate, or set clip"
     )

@@ -15,7 +15,7 @@ from torch import nn
 
 from cake_edge.provenance import atomic_path
 
-__all__ = ["Average", "History", "restore_state", "save_state"]
+__all__ = ["Average", "History", "restore_state", "save_state", "saved_average"]
 
 
 class Average:
@@ -112,24 +112,39 @@ def restore_state(
 
     A missing file, a damaged one or one of another plan gives no history: training starts afresh.
     """
-    try:
-        with safe_open(path, framework="pt") as stream:
-            about = json.loads((stream.metadata() or {}).get("state", "{}"))
-            if about.get("key") != key:
-                return History()
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError):
+    found = _read(path, key)
+    if found is None:
         return History()
-    parts: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts.setdefault(part, {})[rest] = tensor
+    parts, history = found
     network.load_state_dict(parts["network"])
     for name, tensor in parts["average"].items():
         average.state[name].copy_(tensor)
     window.copy_(parts["window"]["sum"])
     _restore_optimiser(optimiser, parts.get("optimiser", {}))
-    return History.from_dict(about["history"])
+    return history
+
+
+def saved_average(path: Path, *, key: str) -> tuple[dict[str, torch.Tensor], History] | None:
+    """Returns the average of weights in what `save_state` wrote; None where there is none."""
+    found = _read(path, key)
+    return found and (found[0]["average"], found[1])
+
+
+def _read(path: Path, key: str) -> tuple[dict[str, dict[str, torch.Tensor]], History] | None:
+    """The tensors by what they are of, and what had been done."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            about = json.loads((stream.metadata() or {}).get("state", "{}"))
+            if about.get("key") != key:
+                return None
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError):
+        return None
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    return parts, History.from_dict(about["history"])
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor]) -> None:

@@ -172,6 +172,7 @@ def _from_pool(path: Path, spec: ImageSpec, most: int) -> Images:
     from cake_edge.pool import open_pool
 
     pool = open_pool(path)
+    pool.check()
     _require_same_space(f"the pool {path}", pool.spec, spec)
     return lambda: pool_images(pool, BATCH, most)
 

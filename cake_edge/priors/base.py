@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from cake_edge.precision import mixed
 from cake_edge.spec import ImageSpec
 
 __all__ = ["Prior", "in_blocks", "random_choice", "to_normalised", "uniform"]
@@ -27,12 +28,16 @@ def in_blocks(
     spec: ImageSpec,
     random: torch.Generator,
 ) -> torch.Tensor:
-    """Draws `count` images of pixels in blocks of bounded memory; returns them normalised."""
+    """Draws `count` images of pixels in blocks of bounded memory; returns them normalised.
+
+    In float32 whatever the teacher computes in: in bfloat16 a grating would be another.
+    """
     step = max(1, BLOCK // (spec.height * spec.width))
     images = torch.empty((count, *spec.input_size), device=random.device)
     for start in range(0, count, step):
         size = min(step, count - start)
-        images[start : start + size] = to_normalised(draw(size, spec, random), spec)
+        with mixed("float32", random.device):
+            images[start : start + size] = to_normalised(draw(size, spec, random), spec)
     return images
 
 

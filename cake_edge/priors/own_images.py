@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageOps
 
 from cake_edge.errors import DatasetError, UsageMistake
-from cake_edge.fitting import MODES, Pixels, as_pixels
+from cake_edge.fitting import MODES, Pixels, as_pixels, in_eight_bits
 from cake_edge.priors.base import to_normalised
 from cake_edge.provenance import sha256_file, sha256_json
 from cake_edge.spec import ImageSpec
@@ -137,7 +137,7 @@ def _decoded(file: Path, needed: int, channels: int) -> Image.Image:
         with Image.open(file) as stream:
             # A JPEG is decoded at the smallest scale that still suffices: many times faster.
             stream.draft(mode, (needed, needed))
-            return ImageOps.exif_transpose(stream).convert(mode)
+            return in_eight_bits(ImageOps.exif_transpose(stream)).convert(mode)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{file} cannot be read as an image ({error}); replace or remove it"

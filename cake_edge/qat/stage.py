@@ -50,13 +50,15 @@ def write_low_bit(
     Raises:
         UsageMistake: the source needs a pool, and there is none; or timm cannot build the network,
             or not with what is around it.
-        PoolError: the pool was made by another teacher.
+        PoolError: the pool was made by another teacher, or is damaged.
         NumericsError: the loss is not finite.
         OutputExists: `out` holds a network of another plan.
     """
     _check_network(teacher)
     if pool is not None and pool.teacher_digest != teacher.digest:
         raise PoolError(f"the pool {pool.path} was made by another teacher; make one with this one")
+    if pool is not None:
+        pool.check()
     plan = json.loads(json.dumps({
         "config": asdict(config),
         "seed": seed,

@@ -182,7 +182,8 @@ class CakeSampler:
     def _starts(self, logits: torch.Tensor, count: int, random: torch.Generator) -> torch.Tensor:
         """Which of the drawn images are diffused, in random order."""
         if self.config.starts == "surest":
-            chosen = surest_selection(logits, count, random)
+            exclusive = self.teacher.spec.head == "softmax"
+            chosen = surest_selection(logits, count, random, exclusive=exclusive)
         else:
             order = torch.randperm(len(logits), generator=random, device=random.device)
             chosen = order[balanced_selection(logits[order].argmax(1), count)]

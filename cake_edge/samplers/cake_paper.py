@@ -1,5 +1,6 @@
-"""CAKE exactly as its authors released it (arXiv 2306.02090; code of ml-research/CAKE, MIT).
+"""CAKE as its authors released it (arXiv 2306.02090; code of ml-research/CAKE, MIT).
 
+Exactly so but for one thing: images move in bfloat16 on every device, not in float16 on CUDA's.
 Kept for comparison: white noise starts, plain SGD with one step size a mini-batch that falls
 log-linearly over the pool, losses whose weights are tied to batch and tuple size. The defaults
 are the released Fashion-MNIST and MNIST settings; CIFAR-10 and SVHN use contrast = 10,
@@ -22,6 +23,8 @@ from cake_edge.losses.image_prior import total_variation_released
 from cake_edge.precision import mixed
 from cake_edge.priors.gaussian import gaussian
 from cake_edge.samplers.base import judge
+from cake_edge.samplers.common import not_negative
+from cake_edge.samplers.needs import samplers_without
 from cake_edge.samplers.optimise import draw_tuples
 from cake_edge.schedules import log_cosine, log_linear
 from cake_edge.seeding import generator
@@ -81,6 +84,7 @@ class CakePaperConfig:
             raise UsageMistake(
                 f"steps is {self.steps} and step_size {self.step_size}; both must be positive"
             )
+        not_negative(self, "classification", "contrast", "variation", "decades")
 
     @property
     def images_per_shard(self) -> int:
@@ -97,7 +101,8 @@ class CakePaperConfig:
         if teacher.spec.head != "softmax":
             raise UsageMistake(
                 "cake-paper pushes images by a softmax's cross-entropy, but the teacher's labels "
-                "do not exclude each other (its head is a sigmoid); use the sampler cake"
+                "do not exclude each other (its head is a sigmoid); use one of the samplers that "
+                f"work without: {samplers_without('exclusive classes')}"
             )
         if self.tuple_size > teacher.spec.classes:
             raise UsageMistake(

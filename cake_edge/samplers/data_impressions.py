@@ -5,6 +5,9 @@ Data Impressions from Deep Models", arXiv 2101.06069, written from the papers' e
 between the weight vectors of two classes in the last layer says how alike they are; scaled to
 [0, 1] a row of it is the concentration of a Dirichlet distribution, from which labels for that
 class are drawn, and images are optimised until the teacher answers with them.
+
+What differs from the papers: no concentration is less than 0.01, and pixels stay between black and
+white.
 """
 
 from __future__ import annotations

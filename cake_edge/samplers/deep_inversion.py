@@ -8,12 +8,14 @@ distilled before, and does not change meanwhile.
 
 What differs from the paper: the statistics term is measured by each layer's own scale; the coarse
 phase optimises half as many pixels a side, enlarged for the teacher, which may take one size only;
-the total variation is the project's, along scan lines; pixels stay between black and white.
+the total variation is the project's, along scan lines; the energy of an image is its mean square,
+not its norm; Adam remembers 0.9 and 0.99, not 0.5 and 0.9; pixels stay between black and white.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -161,7 +163,8 @@ class DeepInversionSampler:
         config = self.config
         coarse = int(config.steps * config.coarse_share)
         reach = config.step_size / self._std
-        with watch_statistics(self.teacher.network) as watch:
+        watching = watch_statistics(self.teacher.network) if config.statistics else nullcontext()
+        with watching as watch:
             loss = self.loss(targets, watch, jitter)
             if coarse:
                 height, width = (-(-side // 2) for side in images.shape[2:])
@@ -172,7 +175,7 @@ class DeepInversionSampler:
         return images
 
     def loss(
-        self, targets: torch.Tensor, watch: StatisticsWatch, jitter: torch.Generator
+        self, targets: torch.Tensor, watch: StatisticsWatch | None, jitter: torch.Generator
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Returns images -> [N]; its mean is the paper's loss of the batch."""
         config, head = self.config, head_of(self.teacher.spec)
@@ -185,7 +188,7 @@ class DeepInversionSampler:
                 + config.variation * total_variation(images * self._std)
                 + config.energy * images.square().mean((1, 2, 3))
             )
-            if config.statistics:
+            if watch is not None:
                 value = value + config.statistics * statistics_distance(watch.take())
             if self._rival is not None:
                 exclusive = self.teacher.spec.head == "softmax"

@@ -89,20 +89,24 @@ def balanced_selection(labels: torch.Tensor, keep: int) -> torch.Tensor:
     return torch.argsort(rank, stable=True)[:keep].sort().values
 
 
-def surest_selection(logits: torch.Tensor, keep: int, random: torch.Generator) -> torch.Tensor:
+def surest_selection(
+    logits: torch.Tensor, keep: int, random: torch.Generator, *, exclusive: bool
+) -> torch.Tensor:
     """Returns which `keep` of N images the teacher is surest of, evenly over the classes it sees.
 
     The surest of every class come first, then the second of every class, and so on; of the last
     round, which fits in part only, sureness and chance take the classes in equal parts. Images that
     a teacher was trained on draw larger logits from it than others do, so what looks most like them
-    is kept. Logits are taken from their mean, as what is added to all of them means nothing.
+    is kept. Logits of a softmax are taken from their mean, as what is added to all of them means
+    nothing.
 
     Args:
         logits: [N, K].
         keep: at most N.
         random: on the logits' device.
+        exclusive: whether they are a softmax's; those of a sigmoid each stand for themselves.
     """
-    highest, label = (logits - logits.mean(1, keepdim=True)).max(1)
+    highest, label = (logits - logits.mean(1, keepdim=True) if exclusive else logits).max(1)
     order = torch.argsort(highest, descending=True, stable=True)
     places = torch.argsort(label[order], stable=True)
     ordered, position = label[order[places]], torch.arange(len(label), device=label.device)

@@ -26,6 +26,7 @@ from cake_edge.teachers.match import (
     needed_of_network,
 )
 from cake_edge.teachers.network import Port, teacher_from_network
+from cake_edge.teachers.one_logit import one_as_two, with_two
 from cake_edge.teachers.preprocessing import Understood, image_spec
 from cake_edge.teachers.stated import Stated, stated_by_network, stated_by_timm
 from cake_edge.teachers.timm_name import build_sized
@@ -134,7 +135,7 @@ def _load_with_timm(path: Path, config: TeacherConfig) -> FrozenTeacher:
     network, arguments, understood = _network_for(given, config, stated, defaults, path)
     matched = _fill(network, given, config, path)
     teacher = FrozenTeacher(
-        network,
+        with_two(network, understood.spec),
         understood.spec,
         architecture=config.arch.partition(".")[0],
         arguments=arguments,
@@ -224,7 +225,8 @@ def _network_for(
                 f"{path} has weights for {found} {what}, but {option} asks for {asked}; "
                 f"leave it out, or give {found}"
             )
-    understood = image_spec(config, stated, channels=found_channels, classes=found_classes)
+    said, stated, told = one_as_two(config, stated, found_classes)
+    understood = image_spec(said, stated, channels=found_channels, classes=told)
     if (found_channels, found_classes) != (channels, classes):
         network, arguments = build_sized(
             config.arch,

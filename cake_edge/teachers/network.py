@@ -23,6 +23,7 @@ from cake_edge.teachers.adapters import (
 )
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.frozen import FrozenTeacher
+from cake_edge.teachers.one_logit import one_as_two
 from cake_edge.teachers.preprocessing import image_spec
 from cake_edge.teachers.stated import Stated
 
@@ -106,10 +107,7 @@ def teacher_from_network(
     network = _any_batch(network.eval(), size, port.batch, source)
     answer = _answer(network, size, PROBES)
     network, head = _logits(network, answer, config, known=stated.logits)
-    classes = max(answer.shape[1], 2)
-    if answer.shape[1] == 1:
-        # One sigmoid, whoever speaks of it, is a softmax of the two logits that it became.
-        config, stated = replace(config, head=None), replace(stated, head=None)
+    config, stated, classes = one_as_two(config, stated, answer.shape[1])
     if config.num_classes not in (None, classes):
         raise TeacherError(
             f"{source} tells {classes} classes apart, but --num-classes asks for "
@@ -213,7 +211,6 @@ def _logits(
     """
     shares = not known and bool((answer >= 0).all() and (answer <= 1).all())
     if answer.shape[1] == 1:
-        logger.info("its one logit stands for two classes that exclude each other, no and yes")
         return TwoLogits(LogitsOfShares(network) if shares else network), "softmax"
     if not shares:
         return network, "softmax"

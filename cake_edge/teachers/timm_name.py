@@ -15,6 +15,7 @@ from cake_edge.networks import build_network, check_architecture
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.teachers.hub import SCHEMES, never_hanging, published
+from cake_edge.teachers.one_logit import one_as_two, with_two
 from cake_edge.teachers.preprocessing import image_spec
 from cake_edge.teachers.stated import Stated, stated_by_config, stated_by_timm
 
@@ -58,7 +59,8 @@ def load_timm(name: str, config: TeacherConfig, *, seed: int = 0) -> FrozenTeach
             "its name"
         )
     channels, classes = _sizes(model, config)
-    spec, origins = image_spec(config, model.stated, channels=channels, classes=classes)
+    said, stated, told = one_as_two(config, model.stated, classes)
+    spec, origins = image_spec(said, stated, channels=channels, classes=told)
     if config.random_weights:
         logger.info("%s with random weights, seed %d", model.reference, seed)
     config = dataclasses.replace(config, arguments={**model.arguments, **config.arguments})
@@ -74,7 +76,7 @@ def load_timm(name: str, config: TeacherConfig, *, seed: int = 0) -> FrozenTeach
     )
     drawn = f" with random weights {seed}" if config.random_weights else ""
     return FrozenTeacher(
-        network,
+        with_two(network, spec),
         spec,
         architecture=model.name.partition(".")[0],
         arguments=arguments,

@@ -112,7 +112,8 @@ def _pictures(lines: Sequence[Line]) -> str:
     drawn = []
     for index in sorted({line.file for line in lines}):
         own = [line for line in lines if line.file == index]
-        caption = f"A bubble's area is the {area_measure(own)}. Dashed: dominated."
+        beaten = any(better is not None for better in dominators(own))
+        caption = f"A bubble's area is the {area_measure(own)}." + (html.DASHED if beaten else "")
         where = f"{own[0].machine}. " if len(own) < len(lines) else ""
         drawn.append(html.drawing(bench_pareto(own, f"pareto-{index + 1}"), where + caption))
     return html.columns(*drawn)

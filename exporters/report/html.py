@@ -10,6 +10,7 @@ from pathlib import Path
 from cake_edge.errors import ArtifactError
 from exporters.report import plots, words
 from exporters.report.html_parts import (
+    DASHED,
     Mark,
     cells,
     columns,
@@ -88,7 +89,9 @@ def _models(report: Report) -> str:
     table = model_table(report).without("Network", "Remark")
     pictures = columns(
         drawing(
-            plots.pareto(models), "A bubble's area is the size of the file. Dashed: dominated."
+            plots.pareto(models),
+            "A bubble's area is the size of the file."
+            + (DASHED if any(mark.beaten for mark in marks) else ""),
         ),
         drawing(plots.latency_bars(models), "The bar ends at the median, the line at p99."),
     )

@@ -9,7 +9,21 @@ from html import escape
 from exporters.report.story import Figure, Table
 from exporters.report.style import STYLE
 
-__all__ = ["Mark", "cells", "columns", "definitions", "drawing", "header", "page", "section"]
+__all__ = [
+    "DASHED",
+    "Mark",
+    "cells",
+    "columns",
+    "definitions",
+    "drawing",
+    "header",
+    "page",
+    "section",
+]
+
+
+DASHED = " Dashed: dominated."
+"""Of a caption, where one is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

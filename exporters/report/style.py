@@ -58,7 +58,7 @@ td:last-child, th:last-child { padding-right: 0; }
 .beaten th, .beaten td { color: var(--soft); }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .5em; }
 .dot.teacher { background: var(--teacher); } .dot.student { background: var(--student); }
-dl { display: grid; grid-template-columns: minmax(9rem, max-content) minmax(0, 1fr);
+dl { display: grid; grid-template-columns: fit-content(60%) minmax(0, 1fr);
   gap: 7px 20px; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 code, .hash { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;

@@ -1,3 +1,6 @@
+import itertools
+import math
+import shutil
 import sys
 from dataclasses import replace
 
@@ -11,7 +14,7 @@ from cake_edge.checkpoint import load_checkpoint
 from cake_edge.diagnostics import HeldOut
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
-from cake_edge.pool import synthesize
+from cake_edge.pool import open_pool, synthesize
 from cake_edge.priors import PRIORS
 from cake_edge.samplers import CakeConfig
 from cake_edge.seeding import derive_seed, generator
@@ -295,6 +298,43 @@ def test_a_loss_that_is_not_finite_stops_the_run(teacher, pool, tmp_path):
     with pytest.raises(NumericsError, match="lower learning_rate"):
         distill(teacher, STUDENT, pool, config, tmp_path / "s.safetensors", seed=0)
     assert not (tmp_path / "s.safetensors").exists()
+
+
+def test_a_run_that_diverges_keeps_its_last_good_weights_as_a_student(
+    teacher, pool, tmp_path, monkeypatch
+):
+    losses, real = itertools.count(), training._loss
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(
+        training, "_loss", lambda *given: real(*given) * (1 if next(losses) < 6 else math.nan)
+    )
+    with pytest.raises(
+        NumericsError, match=r"lower learning_rate.* step 6, are kept as .*s-step-6"
+    ):
+        distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
+    assert not (tmp_path / "s.safetensors").exists()
+    kept, about = load_checkpoint(tmp_path / "s-step-6.safetensors")
+    assert all(torch.isfinite(t).all() for t in kept.state_dict().values())
+    assert about.manifest["step"] == 6
+
+
+def test_weights_that_a_finite_loss_made_infinite_are_not_saved(teacher, pool, tmp_path):
+    network = nn.Linear(2, 2)
+    training._refuse_non_finite(0.5, network, 3)
+    network.weight.data[0, 1] = math.inf
+    with pytest.raises(NumericsError, match="weights are not finite after step 4"):
+        training._refuse_non_finite(0.5, network, 3)
+
+
+def test_a_damaged_pool_teaches_nobody(teacher, pool, tmp_path):
+    shutil.copytree(pool.path, tmp_path / "p")
+    shard = tmp_path / "p" / "shard-00001.safetensors"
+    shard.write_bytes(bytes(x ^ 1 for x in shard.read_bytes()))
+    with pytest.raises(PoolError, match="is not as it was made"):
+        distill(
+            teacher, STUDENT, open_pool(tmp_path / "p"), QUICK, tmp_path / "s.safetensors", seed=0
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["p"]
 
 
 def test_the_authors_preset_trains_without_augmentation_on_the_pool_s_own_labels():

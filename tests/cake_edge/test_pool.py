@@ -212,6 +212,9 @@ def test_damage_is_named(pool, teacher, tmp_path):
         (folder / "pool.json").write_text(json.dumps({**about, "shards": shards}))
         with pytest.raises(PoolError, match=r"the pool\.json of .* is damaged"):
             open_pool(folder)
+    (folder / "pool.json").write_text(json.dumps({k: v for k, v in about.items() if k != "config"}))
+    with pytest.raises(PoolError, match="damaged"):
+        open_pool(folder)
     (folder / "pool.json").write_text(json.dumps({"format": 1, "complete": True}))
     with pytest.raises(PoolError, match="damaged"):
         open_pool(folder)
@@ -309,3 +312,20 @@ def test_a_pool_of_the_user_s_images_declares_them_and_no_place(teacher, tmp_pat
 
 def test_a_pool_without_the_user_s_images_declares_none(pool):
     assert "user_images" not in pool.about
+
+
+def test_what_is_not_as_it_was_made_is_found_before_it_is_used(teacher, tmp_path):
+    folder = tmp_path / "p"
+    made = synthesize(teacher, QUICK, folder, count=40, seed=0)
+    made.check()
+    shard = folder / "shard-00001.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    first, second = two_ranks()
+    made.check(first)  # reads its own share alone
+    with pytest.raises(PoolError, match=r"shard-00001\.safetensors is not as it was made"):
+        made.check(second)
+    shard.unlink()
+    with pytest.raises(PoolError, match="is missing: run the command that made the pool again"):
+        made.check()

@@ -156,3 +156,16 @@ def test_a_classifier_of_other_channels_is_told_so(folder, spec_of):
 
 def test_no_views_of_a_folder_are_none(folder, spec_of):
     assert drawn(f"folder:{folder}", 0, spec_of(3, 16, 16)).shape == (0, 3, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
+def test_sixteen_bits_become_eight_and_not_white(tmp_path, spec_of, kind):
+    Image.fromarray(np.full((20, 20), 0x8080, np.uint16)).save(tmp_path / f"grey.{kind}")
+    images = drawn(f"folder:{tmp_path}", 2, spec_of(3, 16, 16))
+    assert images.mean() == pytest.approx(128 / 255, abs=1e-3)
+
+
+def test_numbers_that_do_not_say_what_is_white_are_refused_by_name(tmp_path, spec_of):
+    Image.fromarray(np.full((20, 20), 0.5, np.float32)).save(tmp_path / "x.tiff")
+    with pytest.raises(DatasetError, match=r"x\.tiff cannot be read .*save it with 8 or 16"):
+        drawn(f"folder:{tmp_path}", 2, spec_of(1, 16, 16))

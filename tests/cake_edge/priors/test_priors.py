@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from cake_edge.precision import mixed
 from cake_edge.priors import PRIORS
 from cake_edge.seeding import generator
 from cake_edge.spec import ImageSpec
@@ -86,3 +87,11 @@ def test_structured_images_are_smoother_than_noise_and_many_are_mirror_symmetric
     asymmetry = (images - images.flip(-1)).abs().mean((1, 2, 3))
     spread = (images - images.mean((1, 2, 3), keepdim=True)).abs().mean((1, 2, 3))
     assert 0.15 < float((asymmetry < 0.3 * spread).double().mean()) < 0.9
+
+
+@pytest.mark.parametrize("name", sorted(PRIORS))
+def test_the_precision_of_the_teacher_changes_no_image(name):
+    spec = spec_of(3, 32, 48)
+    wanted = PRIORS[name](9, spec, generator(0, "a"))
+    with mixed("bfloat16", torch.device("cpu")):
+        assert torch.equal(PRIORS[name](9, spec, generator(0, "a")), wanted)

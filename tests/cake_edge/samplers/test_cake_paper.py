@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused(make_teacher):
 
 def test_labels_that_do_not_exclude_each_other_are_refused(make_teacher, small_spec):
     teacher = make_teacher("plain", spec=replace(small_spec, head="sigmoid"))
-    with pytest.raises(UsageMistake, match=r"do not exclude each other .* use the sampler cake$"):
+    with pytest.raises(UsageMistake, match=r"do not exclude each other .* that work without: cake,"):
         CakePaperConfig(**SMALL).build(teacher, count=8, seed=0)
 
 
@@ -104,3 +104,9 @@ def test_a_run_that_overflows_says_so(make_teacher):
     config = CakePaperConfig(batch=8, tuple_size=4, steps=40, classification=1e30, step_size=1e30)
     with pytest.raises(NumericsError, match="use a smaller step_size"):
         config.build(make_teacher("plain"), count=8, seed=0).shard(0)
+
+
+@pytest.mark.parametrize("name", ["classification", "contrast", "variation", "decades"])
+def test_weights_below_zero_are_refused(name):
+    with pytest.raises(UsageMistake, match=f"{name} is -1"):
+        CakePaperConfig(**{name: -1.0})

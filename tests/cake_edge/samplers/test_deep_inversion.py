@@ -10,7 +10,7 @@ from cake_edge.hooks import watch_statistics
 from cake_edge.losses.competition import agreement
 from cake_edge.losses.statistics import statistics_distance
 from cake_edge.priors import PRIORS
-from cake_edge.samplers import DeepInversionConfig
+from cake_edge.samplers import DeepInversionConfig, deep_inversion
 from cake_edge.samplers.common import even_targets
 from cake_edge.seeding import generator
 
@@ -181,3 +181,16 @@ def test_without_statistics_it_says_so_and_names_samplers_that_work(make_teacher
 def test_settings_out_of_range_are_refused(settings, words):
     with pytest.raises(UsageMistake, match=words):
         DeepInversionConfig(**settings)
+
+
+def test_without_the_statistics_term_nobody_watches_the_layers(make_teacher, monkeypatch):
+    """What is watched and never taken would hold every step's activations."""
+
+    def watched(network):
+        raise AssertionError("watched")
+
+    monkeypatch.setattr(deep_inversion, "watch_statistics", watched)
+    config = DeepInversionConfig(**QUICK, statistics=0.0)
+    assert len(config.build(make_teacher(), count=12, seed=0).shard(0)) == 12
+    with pytest.raises(AssertionError, match="watched"):
+        DeepInversionConfig(**QUICK).build(make_teacher(), count=12, seed=0).shard(0)

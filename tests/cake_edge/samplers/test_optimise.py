@@ -33,16 +33,28 @@ def test_the_surest_of_every_class_are_kept_before_the_second_of_any():
     ):
         logits[image, label] = height
     random = generator(0, "chance")
-    assert surest_selection(logits, 3, random).tolist() == [1, 4, 6]
-    assert surest_selection(logits, 5, random).tolist() == [1, 2, 4, 5, 6]
+    assert surest_selection(logits, 3, random, exclusive=True).tolist() == [1, 4, 6]
+    assert surest_selection(logits, 5, random, exclusive=True).tolist() == [1, 2, 4, 5, 6]
     shifted = logits + torch.arange(7.0)[:, None]
     assert torch.equal(
-        surest_selection(shifted, 5, generator(0, "c")),
-        surest_selection(logits, 5, generator(0, "c")),
+        surest_selection(shifted, 5, generator(0, "c"), exclusive=True),
+        surest_selection(logits, 5, generator(0, "c"), exclusive=True),
     )
-    of_part = {tuple(surest_selection(logits, 4, generator(k, "c")).tolist()) for k in range(20)}
+    of_part = {
+        tuple(surest_selection(logits, 4, generator(k, "c"), exclusive=True).tolist())
+        for k in range(20)
+    }
     assert of_part == {(1, 2, 4, 6), (1, 4, 5, 6)}
-    assert surest_selection(logits, 7, random).tolist() == list(range(7))
+    assert surest_selection(logits, 7, random, exclusive=True).tolist() == list(range(7))
+
+
+def test_independent_labels_are_as_sure_as_they_are_whatever_the_others():
+    logits = torch.tensor([[9.0, 9.0, 9.0], [1.0, -1.0, -1.0], [0.5, -3.0, -3.0]])
+    random = generator(0, "chance")
+    assert surest_selection(logits, 1, random, exclusive=False).tolist() == [0]
+    assert surest_selection(logits, 1, random, exclusive=True).tolist() == [2]
+    single = torch.tensor([[-3.0], [4.0], [0.0]])
+    assert surest_selection(single, 1, random, exclusive=False).tolist() == [1]
 
 
 def test_a_near_class_is_never_the_first_and_is_drawn_by_its_odds():
@@ -104,12 +116,12 @@ def test_a_loss_that_is_not_finite_is_refused():
 
 def test_one_logit_beside_zero_is_as_sure_of_no_as_of_yes():
     logits = torch.tensor([[0.0, z] for z in (-1.0, -9.0, 2.0, 8.0, -3.0)])
-    assert surest_selection(logits, 2, generator(0, "c")).tolist() == [1, 3]
+    assert surest_selection(logits, 2, generator(0, "c"), exclusive=True).tolist() == [1, 3]
 
 
 def test_of_more_classes_than_are_kept_the_surer_come_more_often():
     logits = torch.diag(torch.linspace(1, 20, 40))
-    kept = [surest_selection(logits, 10, generator(k, "c")) for k in range(20)]
+    kept = [surest_selection(logits, 10, generator(k, "c"), exclusive=True) for k in range(20)]
     counts = torch.bincount(torch.cat(kept), minlength=40)
     assert counts[20:].sum() > 1.5 * counts[:20].sum()
     assert (counts[10:] > 0).sum() > 20

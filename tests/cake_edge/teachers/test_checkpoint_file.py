@@ -53,6 +53,15 @@ def test_classes_and_channels_are_read_from_the_weights(weights: Path) -> None:
     assert teacher.spec.mean == (0.0,)
 
 
+def test_one_output_tells_two_classes_apart(tmp_path: Path) -> None:
+    network = build_network("test_resnet", channels=1, classes=1, seed=0).eval()
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    teacher = load_file_teacher(tmp_path / "w.safetensors", config())
+    assert (teacher.spec.classes, teacher.spec.head) == (2, "softmax")
+    alone = answers(network)[:, 0].sigmoid()
+    assert torch.allclose(answers(teacher).softmax(1)[:, 1], alone, atol=1e-5)
+
+
 @pytest.mark.parametrize("match", ["name", "order"])
 @pytest.mark.parametrize(
     ("given", "words"),

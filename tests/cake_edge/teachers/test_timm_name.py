@@ -109,3 +109,13 @@ def test_a_request_that_timm_refuses_is_not_blamed_on_the_network() -> None:
     config = TeacherConfig(reference="timm:test_resnet", arguments={"nonsense": 1})
     with pytest.raises(UsageMistake, match="nonsense"):
         load_timm("test_resnet", config)
+
+
+def test_one_output_tells_two_classes_apart() -> None:
+    given = random(input_size=(1, 32, 32), num_classes=1, preset="zero-one", head="sigmoid")
+    teacher = load_timm("test_efficientnet", given)
+    images = torch.randn(3, 1, 32, 32)
+    with torch.no_grad():
+        answer, alone = teacher(images), teacher.network.network(images)
+    assert (teacher.spec.classes, teacher.spec.head) == (2, "softmax")
+    assert torch.allclose(answer.softmax(1)[:, 1], alone[:, 0].sigmoid())
