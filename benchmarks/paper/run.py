@@ -44,6 +44,7 @@ __all__ = [
     "accuracy",
     "agreement",
     "evaluated",
+    "finished",
     "measured",
     "teacher_of",
 ]
@@ -149,6 +150,17 @@ def measured(
     return found
 
 
+def finished(row: Row, teacher: FrozenTeacher, place: Path) -> dict[int, dict[str, Any]]:
+    """Returns what was measured of a row before with these settings, by seed."""
+    found = {}
+    for record in sorted(place.glob("seed*/measured.json")):
+        said = read_json(record)
+        seed = int(said["plan"]["seed"])
+        if said["plan"] == _plan(row, teacher, seed):
+            found[seed] = dict(said["measured"])
+    return found
+
+
 def _plan(row: Row, teacher: FrozenTeacher, seed: int) -> dict[str, Any]:
     """What decides a figure, as JSON gives it back."""
     plan: dict[str, Any] = json.loads(json.dumps({
@@ -237,16 +249,18 @@ def main(rows: tuple[str, ...], seeds: str, out: Path, workers: int) -> None:
         if lacking:
             click.echo(f"{name}: not measured, it needs {lacking}")
             continue
-        found: dict[int, dict[str, Any]] = {}
         teacher = teacher_of(row, out)
+        found = finished(row, teacher, out / name)
         for seed in (int(text) for text in seeds.split(",")):
             place = out / name / f"seed{seed}"
             found[seed] = measured(row, teacher, place, out, seed=seed, workers=workers)
             click.echo(f"{name} seed {seed}: {found[seed]['top1']:.2f} % top-1, "
                        f"{found[seed]['agreement']:.2f} % agreement")  # fmt: skip
+            found = dict(sorted(found.items()))
             first = next(iter(found))
             kept = _keep(out / found[first]["student"], name, first)
-            command = ["python", "-m", "benchmarks.paper.run", name, "--seeds", seeds,
+            listed = ",".join(str(number) for number in found)
+            command = ["python", "-m", "benchmarks.paper.run", name, "--seeds", listed,
                        "--out", "runs/paper", "--workers", str(workers)]  # fmt: skip
             write_results(KEPT / f"{name}.json", command, {
                 **about(row, name), "summary": _summary(found), "kept": kept,

@@ -142,10 +142,12 @@ def _int8(report: Report) -> str:
 
 
 def _stages(report: Report) -> str:
-    chart = drawing(
-        plots.stage_costs(report["stages"]),
-        "Wall time and peak memory. Dashed: found from an earlier run.",
+    stages = report["stages"]
+    earlier = any(stage["skipped"] for stage in stages)
+    caption = "Wall time and peak memory." + (
+        " Dashed: found from an earlier run." if earlier else ""
     )
+    chart = drawing(plots.stage_costs(stages), caption)
     content = columns(chart, definitions(cost_facts(report)))
     return section("What each stage cost", content) if content else ""
 

@@ -50,6 +50,19 @@ def test_results_name_the_device_and_what_was_evaluated_on(small, results, tmp_p
     assert said["evaluated_on"] == "the 10 000 test images"
 
 
+def test_seeds_measured_before_stay_in_the_results(small, results, tmp_path):
+    for seeds in ("1", "0"):
+        done = CliRunner().invoke(
+            run.main, [NAME, "--seeds", seeds, "--workers", "1", "--out", str(tmp_path / "runs")]
+        )
+        assert done.exit_code == 0, done.output
+    said = json.loads((results / f"{NAME}.json").read_text())
+    assert list(said["measured"]) == ["0", "1"]
+    assert said["summary"]["seeds"] == 2
+    assert said["kept"]["seed"] == 0
+    assert "0,1" in said["command"]
+
+
 def test_the_images_that_a_row_lacks_are_named(tmp_path, monkeypatch):
     asked = []
 

@@ -96,7 +96,9 @@ def test_what_does_not_fit_is_refused(make_teacher):
 
 def test_labels_that_do_not_exclude_each_other_are_refused(make_teacher, small_spec):
     teacher = make_teacher("plain", spec=replace(small_spec, head="sigmoid"))
-    with pytest.raises(UsageMistake, match=r"do not exclude each other .* that work without: cake,"):
+    with pytest.raises(
+        UsageMistake, match=r"do not exclude each other .* that work without: cake,"
+    ):
         CakePaperConfig(**SMALL).build(teacher, count=8, seed=0)
 
 
