@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from cake_edge.batch import SyntheticBatch
 from cake_edge.errors import ArtifactError, OutputExists, PoolError, UsageMistake
+from cake_edge.hooks import statistics_layers
 from cake_edge.losses.head import head_of
 from cake_edge.precision import Precision, check_precision, mixed
 from cake_edge.priors import declared
@@ -124,8 +125,9 @@ class Pool:
 
         Returns `images`, `pushed`, `hit_rate` (share of pushed images the teacher sees as their
         target, or sees the target label in), `class_histogram` (by the highest logit),
-        `classes_covered`, `label_entropy` (of the histogram, as a share of the even one's) and
-        `teacher_confidence` (mean of the highest probability).
+        `classes_covered`, `label_entropy` (of the histogram, as a share of the even one's),
+        `teacher_confidence` (mean of the highest probability) and `statistics_layers` (whose
+        BatchNorm statistics shaped the images; None where that was not asked for).
         """
         classes, head = self.spec.classes, head_of(self.spec)
         histogram = torch.zeros(classes, dtype=torch.int64)
@@ -147,6 +149,7 @@ class Pool:
             "classes_covered": int((histogram > 0).sum()),
             "label_entropy": entropy,
             "teacher_confidence": confidence / len(self),
+            "statistics_layers": self.about.get("statistics_layers"),
         }
 
 
@@ -310,7 +313,8 @@ def synthesize_share(
     if not rank.alone:
         wait_for_files(files, note)
     shards = [{"file": file.name, "sha256": sha256_file(file)} for file in files]
-    write_json(out / "pool.json", {**plan, "complete": True, "shards": shards})
+    whole = {**plan, **_matched(teacher, sampler), "complete": True, "shards": shards}
+    write_json(out / "pool.json", whole)
     return open_pool(out)
 
 
@@ -332,6 +336,12 @@ def _plan(
         "versions": versions(),
         "device": teacher.device.type,
     }
+
+
+def _matched(teacher: FrozenTeacher, sampler: SamplerConfig) -> dict[str, int]:
+    """How many layers' statistics a sampler that goes by them could match: maybe none."""
+    asked = getattr(sampler, "statistics", 0)
+    return {"statistics_layers": len(statistics_layers(teacher.network))} if asked else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,5 +111,9 @@ def command(
         click.echo(f"teacher confidence  {summary['teacher_confidence']:.3f}")
         if hit is not None:
             click.echo(f"pushed              {summary['pushed']}, {hit:.1%} reach their class")
+        layers = summary["statistics_layers"]
+        if layers is not None:
+            of = f"matched in {layers} layers" if layers else "none: the teacher remembers none"
+            click.echo(f"statistics          {of}")
 
     emit({"pool": str(out), "digest": pool.digest, **summary}, as_json, text)

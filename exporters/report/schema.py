@@ -157,6 +157,8 @@ class Pool(TypedDict, total=False):
     """Entropy of the class histogram, as a share of an even one's."""
     teacher_confidence: float
     """Mean of the teacher's highest probability, a share."""
+    statistics_layers: int | None
+    """Layers whose BatchNorm statistics the images were held to; None where that was not asked."""
     class_histogram: list[int]
     """Images a class, by the teacher's class."""
     labels: list[str] | None

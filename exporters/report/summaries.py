@@ -33,6 +33,11 @@ def pool_facts(report: Report) -> Rows:
         rows.append(("Class balance", f"{balance} of an even one's entropy"))
     if "teacher_confidence" in pool:
         rows.append(("Teacher's mean confidence", words.percent(100 * pool["teacher_confidence"])))
+    layers = pool.get("statistics_layers")
+    if layers is not None:
+        matched = f"matched in {words.count(layers)} layers"
+        said = matched if layers else "none: the teacher remembers none"
+        rows.append(("BatchNorm statistics", said))
     return rows
 
 

@@ -250,6 +250,20 @@ def test_the_summary_counts_what_is_there(pool):
     )
 
 
+@pytest.mark.parametrize(("network", "layers"), [("plain", 0), ("test_resnet", 15)])
+def test_the_summary_says_whether_there_were_statistics_to_match(
+    make_teacher, tmp_path, network, layers
+):
+    asked = synthesize(
+        make_teacher(network), replace(QUICK, statistics=1.0), tmp_path / "a", count=16, seed=0
+    )
+    assert asked.summary()["statistics_layers"] == layers
+    assert (
+        "statistics_layers"
+        not in synthesize(make_teacher(network), QUICK, tmp_path / "b", count=16, seed=0).about
+    )
+
+
 def test_the_summary_of_labels_counts_those_that_are_there(make_teacher, small_spec, tmp_path):
     teacher = make_teacher("plain", spec=replace(small_spec, head="sigmoid"))
     pool = synthesize(teacher, QUICK, tmp_path / "p", count=32, seed=0)

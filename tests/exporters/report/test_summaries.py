@@ -26,6 +26,15 @@ def test_the_pool_in_numbers(report: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [(20, "matched in 20 layers"), (0, "none: the teacher remembers none"), (None, None)],
+)
+def test_statistics_that_were_to_be_matched_are_said_to_be_there_or_absent(report, layers, said):
+    report["pool"]["statistics_layers"] = layers
+    assert dict(pool_facts(report)).get("BatchNorm statistics") == said
+
+
 def test_the_training_in_numbers(report: Any) -> None:
     found = dict(distill_facts(report))
     assert found["Images seen, each view counted"] == "1,536,000"
