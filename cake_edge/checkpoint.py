@@ -106,7 +106,7 @@ def read_header(path: Path, *, key: str = KEY) -> Checkpoint | None:
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
             f"{path} is not a readable safetensors file ({error}): it is cut short or of another "
-            "kind; give a checkpoint that distill wrote, or weights with --teacher and --arch"
+            "kind; give a checkpoint that distill wrote (a teacher's weights go with --arch)"
         ) from error
     if key not in metadata:
         return None

@@ -130,7 +130,7 @@ def _read_file(path: Path, config: TeacherConfig) -> FrozenTeacher:
 
 
 def _missing(reference: str) -> TeacherError:
-    hint = ""
+    hint = near_names(reference, ["embedded"])
     if timm.is_model(reference.partition(".")[0]):
         hint = f"; for timm's architecture of that name write timm:{reference}"
     return TeacherError(
