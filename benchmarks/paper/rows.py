@@ -81,9 +81,9 @@ FAMILIES: dict[str, tuple[Network, Network]] = {
 }
 """Family -> (teacher, student)."""
 
-LENGTHS = {"mlp": 9_000}
-"""Student's family -> steps of the small rows, where there are more: an MLP's are the cheapest, and
-it has to be shown what others know of neighbouring pixels."""
+LENGTHS, POOLS = {"mlp": 9_000}, {"mlp": 96_000}
+"""Student's family -> steps, and images, of the small rows, where there are more: an MLP's are the
+cheapest, and it has to be shown what others know of neighbouring pixels."""
 
 POSTER_MNIST: dict[tuple[str, str], float] = {
     ("mlp", "mlp"): 98.1, ("mlp", "cnn"): 90.7, ("mlp", "resnet"): 94.0, ("mlp", "vit"): 17.3,
@@ -176,7 +176,7 @@ def _across() -> dict[str, Row]:
                     source=f"{PAPER}, bars measured",
                 ),
             ),
-            images=24_000,
+            images=POOLS.get(student, 24_000),
             sampler=CakeConfig(),
             training=replace(
                 DISTILL_PRESETS["cake"], steps=LENGTHS.get(student, 3_000), precision="bfloat16"
@@ -188,6 +188,7 @@ def _across() -> dict[str, Row]:
     }
 
 
+PAIRS = _across()
 ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5": LENET,
     # What more of the same brings.
@@ -196,7 +197,9 @@ ROWS: dict[str, Row] = {
     ),
     "cifar10-resnet20": RESNET20,
     "cifar10-resnet20-statistics": replace(RESNET20, sampler=CakeConfig(statistics=1.0)),
-    **_across(),
+    **PAIRS,
+    # What a quarter of the images costs.
+    "fashion-mnist-cnn-mlp-few": replace(PAIRS["fashion-mnist-cnn-mlp"], images=24_000),
     "cifar10-resnet34": RESNET34,
     "imagenet-lite0": LITE0,
 }
