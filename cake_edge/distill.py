@@ -14,7 +14,7 @@ import torch
 from cake_edge.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
 from cake_edge.diagnostics import agreement_by_family, agreement_on_fresh_images
 from cake_edge.distill_config import DISTILL_PRESETS, DistillConfig
-from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
+from cake_edge.errors import CakeEdgeError, NumericsError, OutputExists, PoolError, UsageMistake
 from cake_edge.networks import parameter_count
 from cake_edge.pool import Pool
 from cake_edge.progress import Progress, silent
@@ -148,9 +148,9 @@ def distill_share(
     }))  # fmt: skip
     key = sha256_json({**plan, **_place(teacher.device)})
 
-    def write(path: Path, weights: dict[str, torch.Tensor], history: History) -> None:
+    def write(path: Path, weights: dict[str, torch.Tensor], history: History, **said: Any) -> None:
         network.load_state_dict(weights)
-        manifest = {**plan, **_place(teacher.device), **asdict(history)}
+        manifest = {**plan, **_place(teacher.device), **asdict(history), **said}
         about = Checkpoint(
             architecture=architecture, arguments=arguments, spec=teacher.spec, manifest=manifest
         )
@@ -199,19 +199,22 @@ def _result(
     )
 
 
-def _rescued(
-    out: Path, key: str, rank: Rank, write: Callable[[Path, dict[str, torch.Tensor], History], None]
-) -> str:
+def _rescued(out: Path, key: str, rank: Rank, write: Callable[..., None]) -> str:
     """Keeps the last good weights of a run that diverged as a student; returns where, to be read.
 
-    The state they are in is no student, and is lost when the run is begun anew.
+    The state they are in is no student, and is lost when the run is begun anew. What has the name
+    already stays.
     """
     saved = saved_average(_state_path(out), key=key) if rank.first else None
     if saved is None:
         return ""
     weights, history = saved
     path = out.with_name(f"{out.stem}-step-{history.step}{out.suffix}")
-    write(path, weights, history)
+    try:
+        refuse_existing(path)
+        write(path, weights, history, diverged=True)
+    except (CakeEdgeError, OSError) as error:
+        return f". The last good weights, of step {history.step}, could not be kept: {error}"
     return f". The last good weights, of step {history.step}, are kept as the student {path}"
 
 
@@ -243,8 +246,10 @@ def _finished(out: Path, plan: dict[str, Any]) -> bool:
     if about is None:
         refuse_existing(out)
         return False
-    # A plan without an assistant does not name one.
-    differs = sorted(k for k in {*plan, "assistant"} if about.manifest.get(k) != plan.get(k))
+    # A plan without an assistant does not name one, and none is to diverge.
+    differs = sorted(
+        k for k in {*plan, "assistant", "diverged"} if about.manifest.get(k) != plan.get(k)
+    )
     if differs:
         raise OutputExists(
             f"{out} holds a student of other settings (different: {', '.join(differs)}); "

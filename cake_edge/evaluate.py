@@ -304,7 +304,7 @@ def read_image(file: Path) -> Image.Image:
     """
     try:
         with Image.open(file) as stream:
-            image = in_eight_bits(stream.copy())
+            image = in_eight_bits(stream.copy(), stream.format)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{file} cannot be read as an image ({error}); replace or remove it"

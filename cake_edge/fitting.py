@@ -33,18 +33,22 @@ def fitted(image: Image.Image | Pixels, spec: ImageSpec) -> Pixels:
     return as_pixels(image, spec)
 
 
-def in_eight_bits(image: Image.Image) -> Image.Image:
+def in_eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
     """Scales a picture of 16 bits to 8, which Pillow's own conversion clips; others stay.
 
+    Args:
+        image: as decoded.
+        kind: Pillow's name of the file's format.
+
     Raises:
-        ValueError: it holds numbers of 32 bits, which do not say what is white.
+        ValueError: it holds numbers that do not say what is white.
     """
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > WHITE_16:
-        raise ValueError("its pixels are numbers of 32 bits; save it with 8 or 16")
-    scaled = (values.astype(np.int64) * 255 + WHITE_16 // 2) // WHITE_16
+    # Pillow hands over 16 bits of these formats in 32.
+    if image.mode in ("I", "F") and kind not in ("PNG", "PPM"):
+        raise ValueError("its pixels are signed or of 32 bits; save it with 8 or 16, unsigned")
+    scaled = (np.asarray(image).astype(np.int64) * 255 + WHITE_16 // 2) // WHITE_16
     return Image.fromarray(scaled.astype(np.uint8))
 
 

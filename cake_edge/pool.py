@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,19 +78,17 @@ class Pool:
         return sha256_json(self.about)
 
     def check(self, rank: Rank = ALONE) -> None:
-        """Reads every byte, or this rank's share of them, and compares with what was recorded.
+        """Reads every byte once a machine, shared among its ranks, and compares with the manifest.
 
         Raises:
             PoolError: a shard is missing or is not the one that was made.
         """
-        for index in rank.share(range(len(self.about["shards"]))):
-            entry = self.about["shards"][index]
-            file = self.path / entry["file"]
-            if not file.is_file() or sha256_file(file) != entry["sha256"]:
-                what = "is not as it was made" if file.is_file() else "is missing"
-                raise PoolError(
-                    f"{file} {what}: run the command that made the pool again, which mends it"
-                )
+        entries = self.about["shards"][rank.local :: rank.neighbours]
+        for file in _unlike(self.path, entries):
+            what = "is not as it was made" if file.is_file() else "is missing"
+            raise PoolError(
+                f"{file} {what}: run the command that made the pool again, which mends it"
+            )
 
     def shards(self) -> Iterator[SyntheticBatch]:
         """Yields the shards in order, float32 on the CPU.
@@ -288,7 +286,8 @@ def synthesize_share(
     files = shard_files(out, sampler, count)
     if not (rank.first or rank.share(range(len(files)))):
         return None  # the others may be done, and their pool finished, before this one looks
-    refuse_without_gradients(sampler, teacher)
+    if not (out / "pool.json").exists():  # what was begun has passed
+        refuse_without_gradients(sampler, teacher)
     plan = _plan(teacher, sampler, count=count, seed=seed, precision=precision)
     complete = _begin(out, plan, rank)
     if complete and (not rank.first or _whole(out, open_pool(out).about)):
@@ -340,7 +339,7 @@ def _plan(
 
 def _matched(teacher: FrozenTeacher, sampler: SamplerConfig) -> dict[str, int]:
     """How many layers' statistics a sampler that goes by them could match: maybe none."""
-    asked = getattr(sampler, "statistics", 0)
+    asked = getattr(sampler, "statistics", 0) and getattr(sampler, "pushed_share", 1)
     return {"statistics_layers": len(statistics_layers(teacher.network))} if asked else {}
 
 
@@ -391,13 +390,18 @@ def _begin(out: Path, plan: dict[str, Any], rank: Rank) -> bool:
 
 def _whole(out: Path, about: Mapping[str, Any]) -> bool:
     """True where every shard has the hash it was recorded with; removes those that do not."""
-    whole = True
-    for entry in about["shards"]:
-        file = out / entry["file"]
+    unlike = list(_unlike(out, about["shards"]))
+    for file in unlike:
+        file.unlink(missing_ok=True)
+    return not unlike
+
+
+def _unlike(folder: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[Path]:
+    """Yields the files that are missing, or have another hash than was recorded."""
+    for entry in entries:
+        file = folder / entry["file"]
         if not file.is_file() or sha256_file(file) != entry["sha256"]:
-            file.unlink(missing_ok=True)
-            whole = False
-    return whole
+            yield file
 
 
 def _read_shard(path: Path, spec: ImageSpec) -> SyntheticBatch:

@@ -129,8 +129,14 @@ def train(
         # Clocks differ: what all ranks have to do at once hangs on the step alone.
         due = due and (point or team.rank.alone)
         if point or due:
-            mean = float(team.mean(window)) / (step % every + 1)
-            _refuse_non_finite(mean, network, step)
+            # All ranks know of one whose weights or running statistics are not finite any more.
+            told = window if _finite(network) else window + math.nan
+            mean = float(team.mean(told)) / (step % every + 1)
+            if not math.isfinite(mean):
+                raise NumericsError(
+                    "the distillation loss, or a weight, is NaN or infinite after step "
+                    f"{step + 1}: lower learning_rate, or set clip"
+                )
             progress("distill", step + 1, end, f"loss {mean:.3f}")
         if point:
             history.curve.append((step + 1, mean))
@@ -289,16 +295,10 @@ def _loss(
     return head.soft_cross_entropy(given, wanted)
 
 
-def _refuse_non_finite(loss: float, network: nn.Module, step: int) -> None:
-    """Refuses to go on, or to save, where training has diverged.
+def _finite(network: nn.Module) -> bool:
+    """Tells whether a step has left weights and running statistics finite.
 
-    A loss is that of the weights before its step: what the step made of them is looked at too.
+    A loss is that of the weights before its step, and says nothing of what the step made of them.
     """
     state = network.state_dict().values()
-    sound = all(bool(torch.isfinite(t).all()) for t in state if t.is_floating_point())
-    if math.isfinite(loss) and sound:
-        return
-    what = "weights are not finite" if math.isfinite(loss) else f"loss is {loss}"
-    raise NumericsError(
-        f"the distillation {what} after step {step + 1}: lower learning_rate, or set clip"
-    )
+    return all(bool(torch.isfinite(t).all()) for t in state if t.is_floating_point())

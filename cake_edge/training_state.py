@@ -127,7 +127,10 @@ def restore_state(
 def saved_average(path: Path, *, key: str) -> tuple[dict[str, torch.Tensor], History] | None:
     """Returns the average of weights in what `save_state` wrote; None where there is none."""
     found = _read(path, key)
-    return found and (found[0]["average"], found[1])
+    if found is None:
+        return None
+    parts, history = found
+    return parts["average"], history
 
 
 def _read(path: Path, key: str) -> tuple[dict[str, dict[str, torch.Tensor]], History] | None:

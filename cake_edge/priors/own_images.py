@@ -137,7 +137,7 @@ def _decoded(file: Path, needed: int, channels: int) -> Image.Image:
         with Image.open(file) as stream:
             # A JPEG is decoded at the smallest scale that still suffices: many times faster.
             stream.draft(mode, (needed, needed))
-            return in_eight_bits(ImageOps.exif_transpose(stream)).convert(mode)
+            return in_eight_bits(ImageOps.exif_transpose(stream), stream.format).convert(mode)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"{file} cannot be read as an image ({error}); replace or remove it"

@@ -160,7 +160,10 @@ def input_gradient(teacher: FrozenTeacher) -> Gradient:
     )
     with torch.enable_grad():
         loss = head_of(teacher.spec).towards(teacher(images), targets).sum()
-        found = torch.autograd.grad(loss, images)[0] if loss.requires_grad else None
+        try:
+            (found,) = torch.autograd.grad(loss, images, allow_unused=True)
+        except (RuntimeError, NotImplementedError):  # nothing was recorded, or has no way back
+            found = None
     gradient = torch.zeros_like(images) if found is None else found
     return Gradient(
         images=PROBES,

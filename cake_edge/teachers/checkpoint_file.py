@@ -132,10 +132,10 @@ def _load_with_timm(path: Path, config: TeacherConfig) -> FrozenTeacher:
     check_architecture(config.arch)
     stated, defaults = stated_by_timm(config.arch, trusted=False)
     given = read_state(path)
-    network, arguments, understood = _network_for(given, config, stated, defaults, path)
+    network, arguments, understood, outputs = _network_for(given, config, stated, defaults, path)
     matched = _fill(network, given, config, path)
     teacher = FrozenTeacher(
-        with_two(network, understood.spec),
+        with_two(network, outputs),
         understood.spec,
         architecture=config.arch.partition(".")[0],
         arguments=arguments,
@@ -192,8 +192,8 @@ def _fill(network: nn.Module, given: State, config: TeacherConfig, path: Path) -
 
 def _network_for(
     given: State, config: TeacherConfig, stated: Stated, defaults: dict[str, Any], path: Path
-) -> tuple[nn.Module, dict[str, Any], Understood]:
-    """Builds the network with the channels and classes that the weights have.
+) -> tuple[nn.Module, dict[str, Any], Understood, int]:
+    """Builds the network with the channels and classes that the weights have; counts the latter.
 
     They are read where the first convolution and the head of the architecture find their
     counterparts in the file; what was asked for must agree.
@@ -216,17 +216,25 @@ def _network_for(
         _extent(given, state, counterparts, defaults.get(layer), axis, default)
         for layer, axis, default in (("first_conv", 1, channels), ("classifier", 0, classes))
     )
-    for what, option, asked, found in (
-        ("channels", "--input-size", config.input_size and channels, found_channels),
-        ("classes", "--num-classes", config.num_classes, found_classes),
+    # One output is two classes, and either number says so.
+    same = {1, 2} if found_classes == 1 else {found_classes}
+    for what, option, asked, found, allowed in (
+        (
+            "channels",
+            "--input-size",
+            config.input_size and channels,
+            found_channels,
+            {found_channels},
+        ),
+        ("classes", "--num-classes", config.num_classes, found_classes, same),
     ):
-        if asked and asked != found:
+        if asked and asked not in allowed:
             raise TeacherError(
                 f"{path} has weights for {found} {what}, but {option} asks for {asked}; "
                 f"leave it out, or give {found}"
             )
-    said, stated, told = one_as_two(config, stated, found_classes)
-    understood = image_spec(said, stated, channels=found_channels, classes=told)
+    said, stated, apart = one_as_two(config, stated, found_classes)
+    understood = image_spec(said, stated, channels=found_channels, classes=apart)
     if (found_channels, found_classes) != (channels, classes):
         network, arguments = build_sized(
             config.arch,
@@ -236,7 +244,7 @@ def _network_for(
             config=config,
             defaults=defaults,
         )
-    return network, arguments, understood
+    return network, arguments, understood, found_classes
 
 
 def _counterparts(given: State, state: State, config: TeacherConfig, where: str) -> dict[str, str]:

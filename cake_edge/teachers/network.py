@@ -108,7 +108,7 @@ def teacher_from_network(
     answer = _answer(network, size, PROBES)
     network, head = _logits(network, answer, config, known=stated.logits)
     config, stated, classes = one_as_two(config, stated, answer.shape[1])
-    if config.num_classes not in (None, classes):
+    if config.num_classes not in (None, answer.shape[1], classes):
         raise TeacherError(
             f"{source} tells {classes} classes apart, but --num-classes asks for "
             f"{config.num_classes}; leave it out, or give {classes}"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-import torch
 from torch import nn
 
-from cake_edge.spec import ImageSpec
 from cake_edge.teachers.adapters import TwoLogits
 from cake_edge.teachers.config import TeacherConfig
 from cake_edge.teachers.stated import Stated
@@ -21,7 +19,7 @@ logger = logging.getLogger(__name__)
 def one_as_two(
     config: TeacherConfig, stated: Stated, outputs: int
 ) -> tuple[TeacherConfig, Stated, int]:
-    """Returns what was said of a network with so many outputs, and its classes.
+    """Returns what was said of a network with so many outputs, and how many classes it tells apart.
 
     One sigmoid, whoever speaks of it, is a softmax of the two logits that it becomes.
     """
@@ -31,10 +29,6 @@ def one_as_two(
     return replace(config, head=None), replace(stated, head=None), 2
 
 
-def with_two(network: nn.Module, spec: ImageSpec) -> nn.Module:
-    """Returns a network that answers with logits [N, K], with a second one where K is 1."""
-    if spec.classes != 2:
-        return network
-    with torch.no_grad():
-        answer = network.eval()(torch.zeros((1, *spec.input_size)))
-    return TwoLogits(network) if answer.shape[1:] == (1,) else network
+def with_two(network: nn.Module, outputs: int) -> nn.Module:
+    """Returns a network that answers with `outputs` logits, with a second one where it has one."""
+    return TwoLogits(network) if outputs == 1 else network

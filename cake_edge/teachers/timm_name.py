@@ -59,8 +59,8 @@ def load_timm(name: str, config: TeacherConfig, *, seed: int = 0) -> FrozenTeach
             "its name"
         )
     channels, classes = _sizes(model, config)
-    said, stated, told = one_as_two(config, model.stated, classes)
-    spec, origins = image_spec(said, stated, channels=channels, classes=told)
+    said, stated, apart = one_as_two(config, model.stated, classes)
+    spec, origins = image_spec(said, stated, channels=channels, classes=apart)
     if config.random_weights:
         logger.info("%s with random weights, seed %d", model.reference, seed)
     config = dataclasses.replace(config, arguments={**model.arguments, **config.arguments})
@@ -76,7 +76,7 @@ def load_timm(name: str, config: TeacherConfig, *, seed: int = 0) -> FrozenTeach
     )
     drawn = f" with random weights {seed}" if config.random_weights else ""
     return FrozenTeacher(
-        with_two(network, spec),
+        with_two(network, classes),
         spec,
         architecture=model.name.partition(".")[0],
         arguments=arguments,

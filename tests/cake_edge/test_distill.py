@@ -308,9 +308,7 @@ def test_a_run_that_diverges_keeps_its_last_good_weights_as_a_student(
     monkeypatch.setattr(
         training, "_loss", lambda *given: real(*given) * (1 if next(losses) < 6 else math.nan)
     )
-    with pytest.raises(
-        NumericsError, match=r"lower learning_rate.* step 6, are kept as .*s-step-6"
-    ):
+    with pytest.raises(NumericsError, match=r"lower learning_rate.* step 6, are kept as .*step-6"):
         distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
     assert not (tmp_path / "s.safetensors").exists()
     kept, about = load_checkpoint(tmp_path / "s-step-6.safetensors")
@@ -318,12 +316,44 @@ def test_a_run_that_diverges_keeps_its_last_good_weights_as_a_student(
     assert about.manifest["step"] == 6
 
 
-def test_weights_that_a_finite_loss_made_infinite_are_not_saved(teacher, pool, tmp_path):
-    network = nn.Linear(2, 2)
-    training._refuse_non_finite(0.5, network, 3)
-    network.weight.data[0, 1] = math.inf
-    with pytest.raises(NumericsError, match="weights are not finite after step 4"):
-        training._refuse_non_finite(0.5, network, 3)
+def test_weights_that_a_step_made_infinite_are_neither_saved_nor_written(
+    teacher, pool, tmp_path, monkeypatch
+):
+    """The loss of that step was of the weights before, and finite."""
+    updates, real = itertools.count(), training.Average.update
+
+    def update(average, network, step):
+        if next(updates) == 6:
+            next(network.parameters()).data.fill_(math.inf)
+        real(average, network, step)
+
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(training.Average, "update", update)
+    with pytest.raises(NumericsError, match=r"or a weight, is NaN or infinite after step 7"):
+        distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
+    kept, _ = load_checkpoint(tmp_path / "s-step-6.safetensors")
+    assert all(torch.isfinite(t).all() for t in kept.state_dict().values())
+    assert not (tmp_path / "s.safetensors").exists()
+
+
+def test_what_a_diverged_run_kept_is_no_finished_run_and_is_not_written_over(
+    teacher, pool, tmp_path, monkeypatch
+):
+    losses, real = itertools.count(), training._loss
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(
+        training, "_loss", lambda *given: real(*given) * (1 if next(losses) < 6 else math.nan)
+    )
+    place = tmp_path / "s-step-6.safetensors"
+    place.write_bytes(b"mine")
+    with pytest.raises(NumericsError, match=r"could not be kept: .* is a file already"):
+        distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
+    assert place.read_bytes() == b"mine"
+    place.unlink()
+    with pytest.raises(NumericsError, match="are kept as the student"):
+        distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
+    with pytest.raises(OutputExists, match="different: diverged"):
+        distill(teacher, STUDENT, pool, QUICK, place, seed=0)
 
 
 def test_a_damaged_pool_teaches_nobody(teacher, pool, tmp_path):

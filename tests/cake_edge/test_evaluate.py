@@ -17,6 +17,7 @@ from cake_edge.evaluate import (
     evaluate,
     evaluate_many,
     open_dataset,
+    read_image,
 )
 from cake_edge.spec import OTHER, ImageSpec
 from cake_edge.tally import wilson_interval
@@ -477,3 +478,11 @@ def test_it_runs_where_neither_torch_nor_timm_nor_onnx_is() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_of_sixteen_bits_is_scaled_and_not_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 0x8080, np.uint16)).save(tmp_path / "x.png")
+    assert np.asarray(read_image(tmp_path / "x.png")).tolist() == [[128] * 8] * 8
+    Image.fromarray(np.full((8, 8), 100, np.int32)).save(tmp_path / "x.tiff")
+    with pytest.raises(DatasetError, match=r"x\.tiff cannot be read .*save it with 8 or 16"):
+        read_image(tmp_path / "x.tiff")

@@ -336,10 +336,11 @@ def test_what_is_not_as_it_was_made_is_found_before_it_is_used(teacher, tmp_path
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
-    first, second = two_ranks()
-    made.check(first)  # reads its own share alone
-    with pytest.raises(PoolError, match=r"shard-00001\.safetensors is not as it was made"):
-        made.check(second)
+    made.check(Rank(index=2, world=4, local=0, neighbours=2))  # its own part of its machine's
+    beside = Rank(index=3, world=4, local=1, neighbours=2)
+    for rank in (beside, Rank(index=0, world=2), Rank(index=1, world=2)):  # two on two machines
+        with pytest.raises(PoolError, match=r"shard-00001\.safetensors is not as it was made"):
+            made.check(rank)
     shard.unlink()
     with pytest.raises(PoolError, match="is missing: run the command that made the pool again"):
         made.check()

@@ -165,7 +165,8 @@ def test_sixteen_bits_become_eight_and_not_white(tmp_path, spec_of, kind):
     assert images.mean() == pytest.approx(128 / 255, abs=1e-3)
 
 
-def test_numbers_that_do_not_say_what_is_white_are_refused_by_name(tmp_path, spec_of):
-    Image.fromarray(np.full((20, 20), 0.5, np.float32)).save(tmp_path / "x.tiff")
+@pytest.mark.parametrize("numbers", [np.float32(0.5), np.int32(100)])
+def test_numbers_that_do_not_say_what_is_white_are_refused_by_name(tmp_path, spec_of, numbers):
+    Image.fromarray(np.full((20, 20), numbers)).save(tmp_path / "x.tiff")
     with pytest.raises(DatasetError, match=r"x\.tiff cannot be read .*save it with 8 or 16"):
         drawn(f"folder:{tmp_path}", 2, spec_of(1, 16, 16))

@@ -51,6 +51,13 @@ class Unrecorded(nn.Module):
             return images.flatten(1)[:, :4] * 8
 
 
+class Detached(nn.Module):
+    """A classifier whose answer hangs on a variable of its own, and not on the images."""
+
+    def forward(self, images):
+        return images.detach().flatten(1)[:, :4].clone().requires_grad_() * 8
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_where_no_gradient_reaches_the_images_a_pool_is_refused_before_it_is_begun(
     small_spec, tmp_path, name
@@ -67,6 +74,12 @@ def test_where_no_gradient_reaches_the_images_a_pool_is_refused_before_it_is_beg
     else:
         assert len(synthesize(teacher, config, out, count=8, seed=0)) == 8
     assert out.exists() == ("gradients" not in NEEDS[name])
+
+
+def test_a_gradient_that_goes_elsewhere_is_none(small_spec, tmp_path):
+    teacher = FrozenTeacher(Detached(), small_spec, architecture="detached")
+    with torch.enable_grad(), pytest.raises(UsageMistake, match="none reaches them"):
+        synthesize(teacher, CakeConfig(), tmp_path / "p", count=8, seed=0)
 
 
 def test_a_pool_of_prior_images_alone_needs_no_gradient(small_spec, tmp_path):

@@ -60,6 +60,11 @@ def test_one_output_tells_two_classes_apart(tmp_path: Path) -> None:
     assert (teacher.spec.classes, teacher.spec.head) == (2, "softmax")
     alone = answers(network)[:, 0].sigmoid()
     assert torch.allclose(answers(teacher).softmax(1)[:, 1], alone, atol=1e-5)
+    for number in (1, 2):
+        told = config(num_classes=number)
+        assert load_file_teacher(tmp_path / "w.safetensors", told).digest == teacher.digest
+    with pytest.raises(TeacherError, match="weights for 1 classes, but --num-classes asks for 3"):
+        load_file_teacher(tmp_path / "w.safetensors", config(num_classes=3))
 
 
 @pytest.mark.parametrize("match", ["name", "order"])
