@@ -300,14 +300,19 @@ def test_a_loss_that_is_not_finite_stops_the_run(teacher, pool, tmp_path):
     assert not (tmp_path / "s.safetensors").exists()
 
 
-def test_a_run_that_diverges_keeps_its_last_good_weights_as_a_student(
-    teacher, pool, tmp_path, monkeypatch
-):
+@pytest.fixture
+def diverging(monkeypatch):
+    """Every step is saved, and the loss of the seventh is no number."""
     losses, real = itertools.count(), training._loss
     monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
     monkeypatch.setattr(
         training, "_loss", lambda *given: real(*given) * (1 if next(losses) < 6 else math.nan)
     )
+
+
+def test_a_run_that_diverges_keeps_its_last_good_weights_as_a_student(
+    teacher, pool, tmp_path, diverging
+):
     with pytest.raises(NumericsError, match=r"lower learning_rate.* step 6, are kept as .*step-6"):
         distill(teacher, STUDENT, pool, QUICK, tmp_path / "s.safetensors", seed=0)
     assert not (tmp_path / "s.safetensors").exists()
@@ -337,13 +342,8 @@ def test_weights_that_a_step_made_infinite_are_neither_saved_nor_written(
 
 
 def test_what_a_diverged_run_kept_is_no_finished_run_and_is_not_written_over(
-    teacher, pool, tmp_path, monkeypatch
+    teacher, pool, tmp_path, diverging
 ):
-    losses, real = itertools.count(), training._loss
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
-    monkeypatch.setattr(
-        training, "_loss", lambda *given: real(*given) * (1 if next(losses) < 6 else math.nan)
-    )
     place = tmp_path / "s-step-6.safetensors"
     place.write_bytes(b"mine")
     with pytest.raises(NumericsError, match=r"could not be kept: .* is a file already"):
