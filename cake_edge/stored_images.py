@@ -72,6 +72,8 @@ class MappedImages:
             PoolError: a shard is missing or damaged.
         """
         rows = [self._row(place) for place in index.tolist()]
+        if not rows:
+            return torch.zeros((0, *self.spec.input_size), device=index.device)
         return decoded(torch.stack(rows).to(index.device), self.spec)
 
     @property

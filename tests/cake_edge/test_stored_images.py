@@ -39,6 +39,8 @@ def test_what_is_held_stays_small_and_is_read_back_the_same(pool):
     index = torch.tensor([7, 39, 7, 20])
     assert len(held) == len(mapped) == 40
     assert torch.equal(held.gather(index), mapped.gather(index))
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert held.gather(nothing).shape == mapped.gather(nothing).shape == (0, *pool.spec.input_size)
 
 
 def test_a_shard_takes_the_bytes_that_the_formula_of_the_docs_says(pool):
