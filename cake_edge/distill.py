@@ -124,7 +124,6 @@ def distill_share(
             f"the pool {pool.path} was made by another teacher (weights "
             f"{pool.teacher_digest[:12]}…, given {teacher.digest[:12]}…); make one with this one"
         )
-    pool.check(rank)
     if assistant is not None and not config.augment:
         raise UsageMistake(
             "augment is off, so the pool's own logits are learned, which are the teacher's and not "
@@ -160,6 +159,7 @@ def distill_share(
         team.refuse_other(key)
         finished = team.decide(lambda: _finished(out, plan))
         if not finished:
+            pool.check(rank)
             network.to(teacher.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             try:
                 average, history = train(

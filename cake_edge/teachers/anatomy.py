@@ -162,7 +162,9 @@ def input_gradient(teacher: FrozenTeacher) -> Gradient:
         loss = head_of(teacher.spec).towards(teacher(images), targets).sum()
         try:
             (found,) = torch.autograd.grad(loss, images, allow_unused=True)
-        except (RuntimeError, NotImplementedError):  # nothing was recorded, or has no way back
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # nothing was recorded, or has no way back
             found = None
     gradient = torch.zeros_like(images) if found is None else found
     return Gradient(

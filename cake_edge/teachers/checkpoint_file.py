@@ -217,18 +217,12 @@ def _network_for(
         for layer, axis, default in (("first_conv", 1, channels), ("classifier", 0, classes))
     )
     # One output is two classes, and either number says so.
-    same = {1, 2} if found_classes == 1 else {found_classes}
-    for what, option, asked, found, allowed in (
-        (
-            "channels",
-            "--input-size",
-            config.input_size and channels,
-            found_channels,
-            {found_channels},
-        ),
-        ("classes", "--num-classes", config.num_classes, found_classes, same),
+    number = 1 if (found_classes, config.num_classes) == (1, 2) else config.num_classes
+    for what, option, asked, found in (
+        ("channels", "--input-size", config.input_size and channels, found_channels),
+        ("classes", "--num-classes", number, found_classes),
     ):
-        if asked and asked not in allowed:
+        if asked and asked != found:
             raise TeacherError(
                 f"{path} has weights for {found} {what}, but {option} asks for {asked}; "
                 f"leave it out, or give {found}"
