@@ -60,6 +60,8 @@ class Row:
     """What would be good, in words."""
     origin: Literal["trained", "vendor"] = "trained"
     """Whether the teacher is trained here, on the real training images, or is a vendor's."""
+    teacher_seed: int = 0
+    """Of a teacher that is trained here: its first weights, and the order of its images."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where teacher and student compute."""
 
@@ -195,6 +197,9 @@ ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5-long": replace(
         LENET, images=96_000, training=replace(LENET.training, steps=50_000)
     ),
+    # What another teacher, trained in the same way, gives.
+    "fashion-mnist-lenet5-teacher-1": replace(LENET, teacher_seed=1),
+    "fashion-mnist-lenet5-teacher-2": replace(LENET, teacher_seed=2),
     "cifar10-resnet20": RESNET20,
     "cifar10-resnet20-statistics": replace(RESNET20, sampler=CakeConfig(statistics=1.0)),
     **PAIRS,

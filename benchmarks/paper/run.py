@@ -63,8 +63,9 @@ def teacher_of(row: Row, folder: Path) -> FrozenTeacher:
     device, name = resolve_device(row.device), row.teacher.name
     if row.origin == "vendor":
         return VENDORS[name]().to(device)
-    path = folder / "teachers" / f"{name}.safetensors"
-    return trained_teacher(row.dataset, name, row.teacher.arguments, path, device=device)
+    seed = row.teacher_seed
+    path = folder / "teachers" / f"{name}{f'-seed{seed}' if seed else ''}.safetensors"
+    return trained_teacher(row.dataset, name, row.teacher.arguments, path, device=device, seed=seed)
 
 
 def evaluated(row: Row, teacher: FrozenTeacher, student: Path, folder: Path) -> dict[str, Any]:
@@ -198,6 +199,7 @@ def about(row: Row, name: str) -> dict[str, Any]:
         "dataset": row.dataset,
         "evaluated_on": EVALUATED_ON[row.dataset],
         "teacher": asdict(row.teacher),
+        **({"teacher_seed": row.teacher_seed} if row.teacher_seed else {}),
         "student": asdict(row.student),
         "goal": row.goal,
         "published": [asdict(figure) for figure in row.published],
