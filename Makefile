@@ -9,6 +9,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 LOCKED := --constraint constraints/locked.txt --build-constraint constraints/build.txt \
 	--editable . --group dev
+# Tests start hundreds of processes: without bytecode each of them compiles torch anew.
+COMPILED := --compile-bytecode
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -31,7 +33,7 @@ $(READY): pyproject.toml $(wildcard constraints/*.txt)
 	@echo "Setting up .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--requirement constraints/tools.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(LOCKED) \
+	@$(BIN)/uv pip install --quiet $(COMPILED) --python $(BIN)/python $(LOCKED) \
 		|| { echo "uv could not; trying pip ..."; $(BIN)/python -m pip install --quiet $(LOCKED); }
 	@touch $@
 

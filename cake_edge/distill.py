@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from cake_edge.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
+from cake_edge.claims import claimed
 from cake_edge.diagnostics import agreement_by_family, agreement_on_fresh_images
 from cake_edge.distill_config import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import CakeEdgeError, NumericsError, OutputExists, PoolError, UsageMistake
@@ -155,7 +157,8 @@ def distill_share(
         )
         save_checkpoint(path, network, about)
 
-    with assembled(rank, teacher.device) as team:
+    claim = claimed(out) if rank.first else nullcontext()
+    with claim, assembled(rank, teacher.device) as team:
         team.refuse_other(key)
         finished = team.decide(lambda: _finished(out, plan))
         if not finished:
@@ -168,11 +171,12 @@ def distill_share(
                 )  # fmt: skip
             except NumericsError as error:
                 raise NumericsError(f"{error}{_rescued(out, key, rank, write)}") from error
+        if rank.first and not finished:
+            write(out, average.state, history)
+        if rank.first:
+            _state_path(out).unlink(missing_ok=True)
     if not rank.first:
         return None
-    if not finished:
-        write(out, average.state, history)
-    _state_path(out).unlink(missing_ok=True)
     return _result(out, teacher, pool, config, seed, time.monotonic() - started)
 
 

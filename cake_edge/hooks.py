@@ -103,14 +103,15 @@ def watch_statistics(network: nn.Module) -> Iterator[StatisticsWatch]:
     watch = StatisticsWatch(statistics_layers(network))
 
     def hook_of(name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+        def hook(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
             if torch.is_grad_enabled():
-                watch.add(name, args[0])
+                watch.add(name, _given(args, named))
 
         return hook
 
     handles = [
-        layer.register_forward_pre_hook(hook_of(name)) for name, layer in watch.layers.items()
+        layer.register_forward_pre_hook(hook_of(name), with_kwargs=True)
+        for name, layer in watch.layers.items()
     ]
     try:
         yield watch
@@ -119,15 +120,21 @@ def watch_statistics(network: nn.Module) -> Iterator[StatisticsWatch]:
             handle.remove()
 
 
+def _given(args: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+    """What a layer is called with, by place or by name."""
+    given: torch.Tensor = args[0] if args else next(iter(named.values()))
+    return given
+
+
 @contextmanager
 def watch_input(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
     """Gathers what the layer is given inside the block, one tensor a call, in a list to empty."""
     inputs: list[torch.Tensor] = []
 
-    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        inputs.append(args[0])
+    def hook(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        inputs.append(_given(args, named))
 
-    handle = layer.register_forward_pre_hook(hook)
+    handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         yield inputs
     finally:

@@ -21,8 +21,9 @@ import torch
 
 from cake_edge.assistant import load_assistant
 from cake_edge.checkpoint import load_checkpoint
+from cake_edge.claims import claimed
 from cake_edge.distill import DistillConfig, distill
-from cake_edge.errors import DatasetError
+from cake_edge.errors import DatasetError, UsageMistake
 from cake_edge.evaluate import evaluate_many, open_dataset
 from cake_edge.networks import parameter_count
 from cake_edge.pictures import write_sheets
@@ -34,6 +35,7 @@ from cake_edge.provenance import environment, sha256_file, versions
 from cake_edge.ranks import refuse_ranks
 from cake_edge.recipe import Recipe, load_recipe, placeless_values
 from cake_edge.report_rows import data_free, distill_section, int8_section, model_row
+from cake_edge.samplers.needs import refuse_without_gradients
 from cake_edge.stages import Run, open_run
 from cake_edge.students import StudentConfig, build_student
 from cake_edge.teachers import load_teacher
@@ -44,6 +46,7 @@ from exporters.latency.environment import latency_environment, load_average
 from exporters.latency.harness import LatencyConfig, measure, paired_ratio, random_images
 from exporters.onnx_export import export_onnx, export_teacher
 from exporters.quantize import QuantizeConfig, quantize
+from exporters.quantize.config import FEWEST_IMAGES
 from exporters.report import build_report, write_report
 from exporters.runtimes import (
     OrtSession,
@@ -105,8 +108,15 @@ def run_recipe(
     torch.set_num_threads(threads)
     teacher = teacher or load_teacher(recipe.teacher, device=device, seed=recipe.seed)
     _refuse_early(recipe, teacher)
-    run = open_run(out, _head(recipe))
-    job = _Job(recipe, run, teacher, threads, workers, command, progress)
+    with claimed(out):
+        run = open_run(out, _head(recipe))
+        job = _Job(recipe, run, teacher, threads, workers, command, progress)
+        return _stages(job, data)
+
+
+def _stages(job: _Job, data: Path | None) -> dict[str, Any]:
+    """The stages in order, each of which finds by itself what it has done before."""
+    recipe, out = job.recipe, job.run.folder
     job.export_teacher()
     pool = job.synthesize()
     job.assist(pool)
@@ -121,7 +131,15 @@ def run_recipe(
 
 
 def _refuse_early(recipe: Recipe, teacher: FrozenTeacher) -> None:
-    """Builds the networks to be trained: a mistake shows before the work."""
+    """Builds the sampler and the networks to be trained: a mistake shows before the work."""
+    synthesis = recipe.synthesis
+    if recipe.targets and synthesis.count < FEWEST_IMAGES:
+        raise UsageMistake(
+            f"synthesis.count is {synthesis.count}; to quantize for {', '.join(recipe.targets)} at "
+            f"least {FEWEST_IMAGES} images are needed, and a few hundred serve better"
+        )
+    synthesis.settings.build(teacher, count=synthesis.count, seed=recipe.seed)
+    refuse_without_gradients(synthesis.settings, teacher)
     small = {"student": recipe.student}
     if recipe.assistant is not None:
         small["assistant"] = recipe.assistant.student

@@ -10,6 +10,7 @@ on CPUs the number of machines, changes a byte.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from cake_edge.batch import SyntheticBatch
+from cake_edge.claims import claimed
 from cake_edge.errors import ArtifactError, OutputExists, PoolError, UsageMistake
 from cake_edge.hooks import statistics_layers
 from cake_edge.losses.head import head_of
@@ -38,6 +40,7 @@ from cake_edge.provenance import (
 )
 from cake_edge.ranks import ALONE, Rank, wait_for_files
 from cake_edge.samplers.base import SamplerConfig
+from cake_edge.samplers.common import shard_size
 from cake_edge.samplers.needs import refuse_without_gradients
 from cake_edge.spec import ImageSpec
 from cake_edge.storage import Stored, decoded, encoded
@@ -46,6 +49,8 @@ from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.workers import map_shards
 
 __all__ = ["Pool", "open_pool", "shard_files", "synthesize", "synthesize_share"]
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 SHARD = re.compile(r"shard-[0-9]{5,}\.safetensors")
@@ -289,11 +294,38 @@ def synthesize_share(
     if not (out / "pool.json").exists():  # what was begun has passed
         refuse_without_gradients(sampler, teacher)
     plan = _plan(teacher, sampler, count=count, seed=seed, precision=precision)
+    if rank.first and _holds_pool(out) and _begin(out, plan, rank):
+        finished = open_pool(out)
+        if not any(_unlike(out, finished.about["shards"])):
+            return finished  # nothing is to be written, and nothing claimed
+    with claimed(out, part=rank.index):
+        return _made(
+            teacher, sampler, maker, out, files, plan,
+            rank=rank, workers=workers, progress=progress,
+        )  # fmt: skip
+
+
+def _made(
+    teacher: FrozenTeacher,
+    sampler: SamplerConfig,
+    maker: Any,
+    out: Path,
+    files: Sequence[Path],
+    plan: dict[str, Any],
+    *,
+    rank: Rank,
+    workers: int,
+    progress: Progress,
+) -> Pool | None:
+    """Makes what is missing of a rank's shards; the first rank then finishes the pool."""
+    count = int(plan["count"])
     complete = _begin(out, plan, rank)
     if complete and (not rank.first or _whole(out, open_pool(out).about)):
         return open_pool(out) if rank.first else None
     # A finished pool that lost shards is mended by the first rank: the others have gone.
     mine = list(range(len(files))) if complete else rank.share(range(len(files)))
+    for index in [] if complete else mine:
+        _drop_unlike(files[index], teacher.spec, shard_size(sampler.images_per_shard, count, index))
     missing = [index for index in mine if not files[index].exists()]
     before = sum(file.exists() for file in files)
 
@@ -302,7 +334,7 @@ def synthesize_share(
 
     note(before)
     map_shards(
-        _ShardJob(maker, out, teacher.spec, sampler.stored, precision, teacher.device),
+        _ShardJob(maker, out, teacher.spec, sampler.stored, plan["precision"], teacher.device),
         missing,
         workers=workers if teacher.device.type == "cpu" else 1,
         note=lambda done: note(before + done),
@@ -394,6 +426,24 @@ def _whole(out: Path, about: Mapping[str, Any]) -> bool:
     for file in unlike:
         file.unlink(missing_ok=True)
     return not unlike
+
+
+def _drop_unlike(file: Path, spec: ImageSpec, size: int) -> None:
+    """Removes a shard that an unfinished pool holds if it is damaged, or of another pool.
+
+    It has no hash to be compared with yet, but a length, a shape and a number of classes.
+    """
+    if not file.exists():
+        return
+    try:
+        tensors = read_tensors(file)
+        fits = tensors["images"].shape == (size, *spec.input_size)
+        fits = fits and tensors["logits"].shape == (size, spec.classes)
+    except PoolError:
+        fits = False
+    if not fits:
+        logger.warning("%s is damaged, or of another pool: it is made again", file)
+        file.unlink(missing_ok=True)
 
 
 def _unlike(folder: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from cake_edge.schedules import cosine
 
-__all__ = ["CHECKS", "last_step", "latest_turn", "settled", "settling_rate"]
+__all__ = ["CHECKS", "last_step", "latest_turn", "looks_every", "settled", "settling_rate"]
 
 CHECKS = 40
 """Looks at the held-out images in the most steps allowed."""
@@ -33,7 +33,14 @@ def settled(checks: Sequence[tuple[int, float]], patience: int) -> bool:
     if len(values) <= max(patience, CHECKS // LEAST):
         return False
     before = max(values[:-patience])
+    if before >= 100:  # nothing is left to rise to
+        return True
     return max(values[-patience:]) < before + GAIN * (100 - before)
+
+
+def looks_every(steps: int) -> int:
+    """Returns the steps between two checks: a fortieth of `steps`, rounded up."""
+    return -(-steps // CHECKS)
 
 
 def latest_turn(steps: int) -> int:

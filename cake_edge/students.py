@@ -61,6 +61,12 @@ def build_student(
             "every architecture of timm"
         )
     arguments = {**preset, **config.arguments}
+    for given, value in (("in_chans", spec.channels), ("num_classes", spec.classes)):
+        if given in arguments:
+            raise UsageMistake(
+                f"{given} is given to the student {config.name}, which takes it from the teacher "
+                f"({value}); leave it out"
+            )
     network = build_network(
         architecture,
         channels=spec.channels,

@@ -30,7 +30,7 @@ from cake_edge.precision import mixed, refuse_unsound
 from cake_edge.progress import Progress
 from cake_edge.schedules import cosine, one_cycle
 from cake_edge.seeding import derive_seed
-from cake_edge.stopping import CHECKS, last_step, latest_turn, settled, settling_rate
+from cake_edge.stopping import last_step, latest_turn, looks_every, settled, settling_rate
 from cake_edge.stored_images import HeldImages, ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
 from cake_edge.team import SOLO, Team
@@ -164,7 +164,7 @@ class _Stopping:
         team: Team,
     ) -> None:
         self._average, self._config, self._team = average, config, team
-        self._every = max(1, config.steps // CHECKS)
+        self._every = looks_every(config.steps)
         self._asked = config.schedule == "until-settled"
         self._draw = partial(HeldOut, teacher, pool.about["config"].get("prior"), seed)
         self._images: HeldOut | None = None
@@ -200,8 +200,12 @@ def _own_randomness(seed: int, step: int, rank: int, device: torch.device) -> It
     They draw from the global generators, which are put back as they were.
     """
     names = [rank] if rank else []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, "student", step, *names))  # noqa: TID251
+    drawn, cards = derive_seed(seed, "student", step, *names), device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cards else []):
+        # torch.manual_seed would also seed cards that are no part of this, now or once they start.
+        torch.default_generator.manual_seed(drawn)
+        if cards:
+            torch.cuda.manual_seed_all(drawn)
         yield
 
 
@@ -226,7 +230,7 @@ def _batches(
         num_workers=workers,
         multiprocessing_context="spawn",
         # One that waits to hand over its views would outlive a parent that was killed.
-        worker_init_fn=partial(follow_parent, os.getpid()),
+        worker_init_fn=partial(follow_parent, os.getpid(), torch.get_num_threads()),
     )
     with quiet_start():
         made = iter(loader)
@@ -283,7 +287,7 @@ def _set_rate(
         rate, momentum = one_cycle(step, config.steps, config.learning_rate)
     for group in optimiser.param_groups:
         group["lr"] = rate
-        if momentum is not None and "momentum" in group:
+        if momentum is not None and config.optimiser == "sgd":
             group["momentum"] = momentum
 
 

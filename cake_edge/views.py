@@ -71,6 +71,7 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         self.seed, self.first, self.last, self.rank = seed, first, last, rank
         self.order, self.starts, self.sizes = class_index(logits.argmax(1))
         self._orders: dict[int, torch.Tensor] = {}
+        self._shape = (teacher.spec.height, teacher.spec.width)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"packed": packed(self.__dict__)}
@@ -91,7 +92,7 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         mine = slice(self.rank.index, None, self.rank.world)
         if not config.augment:
             return self.images.gather(index[mine]), self.logits[index[mine]]
-        motions = _motions(config.batch, config.motion, random)
+        motions = _motions(config.batch, config.motion, self._shape, random)
         partner, weight = _partners(config.batch, config.mixed, random)
         images = _move(self.images.gather(index[mine]), motions[mine])
         partner, weight = partner[mine], weight[mine]
@@ -137,9 +138,16 @@ def class_index(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     return order, sizes.cumsum(0) - sizes, sizes
 
 
-def _motions(count: int, motion: float, random: torch.Generator) -> torch.Tensor:
-    """Affine maps [count, 2, 3]: half of them flip, and each turns, scales and shifts a little."""
-    device = random.device
+def _motions(
+    count: int, motion: float, shape: tuple[int, int], random: torch.Generator
+) -> torch.Tensor:
+    """Affine maps [count, 2, 3]: half of them flip, and each turns, scales and shifts a little.
+
+    They act on places in [-1, 1], of which a wide image (`shape`: height, width) has as many from
+    side to side as from top to bottom: what a turn takes from one axis to the other is as much
+    larger or smaller.
+    """
+    device, (height, width) = random.device, shape
 
     def draw(low: float, high: float) -> torch.Tensor:
         return torch.rand(count, generator=random, device=device) * (high - low) + low
@@ -149,10 +157,11 @@ def _motions(count: int, motion: float, random: torch.Generator) -> torch.Tensor
     flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
     across, down = draw(-0.25, 0.25) * motion, draw(-0.25, 0.25) * motion
     cosine, sine = turn.cos(), turn.sin()
+    to_right, to_bottom = -sine * (height / width), flip * sine * (width / height)
     return torch.stack(
         [
-            torch.stack([flip * cosine * zoom * stretch, -sine * zoom / stretch, across], 1),
-            torch.stack([flip * sine * zoom * stretch, cosine * zoom / stretch, down], 1),
+            torch.stack([flip * cosine * zoom * stretch, to_right * zoom / stretch, across], 1),
+            torch.stack([to_bottom * zoom * stretch, cosine * zoom / stretch, down], 1),
         ],
         1,
     )

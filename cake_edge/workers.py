@@ -37,7 +37,7 @@ def map_shards(
     workers: int,
     note: Callable[[int], None],
 ) -> None:
-    """Calls `job(index)` for every index, in this process or in `workers` others.
+    """Calls `job(index)` for every index, in this process or in `workers` others, on one thread.
 
     Args:
         job: picklable; its calls do not depend on one another.
@@ -48,9 +48,10 @@ def map_shards(
     """
     workers = min(workers, len(indices))
     if workers <= 1:
-        for done, index in enumerate(indices, start=1):
-            job(index)
-            note(done)
+        with _one_thread():
+            for done, index in enumerate(indices, start=1):
+                job(index)
+                note(done)
         return
     executor = ProcessPoolExecutor(
         workers,
@@ -75,6 +76,16 @@ def map_shards(
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -155,6 +166,10 @@ def watch_parent(parent: int, every: float = 0.2) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def follow_parent(parent: int, worker: int) -> None:
-    """Calls `watch_parent`, in the form that a loader's `worker_init_fn` has."""
+def follow_parent(parent: int, threads: int, worker: int) -> None:
+    """Calls `watch_parent`, in the form that a loader's `worker_init_fn` has.
+
+    A teacher's answers hang on the threads in their last bits: they are to be the parent's.
+    """
+    torch.set_num_threads(threads)
     watch_parent(parent)

@@ -162,6 +162,10 @@ def test_there_are_recipes():
     assert "efficientnet-lite0.toml" in [path.name for path in RECIPES]
 
 
+def test_documents_link_to_one_another():
+    assert sum(len(re.findall(r"\]\([^)\s:]+\)", text)) for text in DOCUMENTS.values()) > 50
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_link_inside_the_repository_leads_somewhere(name):
     targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", DOCUMENTS[name])

@@ -6,6 +6,8 @@ The competition term of Adaptive DeepInversion (Yin et al., arXiv 1912.08795, eq
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 __all__ = ["agreement"]
@@ -32,5 +34,5 @@ def agreement(teacher: torch.Tensor, student: torch.Tensor, *, exclusive: bool) 
 
 def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     """JS of logarithms of probabilities along axis 1."""
-    middle = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0, device=p.device))
+    middle = torch.logaddexp(p, q) - math.log(2)
     return ((p.exp() * (p - middle)).sum(1) + (q.exp() * (q - middle)).sum(1)) / 2

@@ -15,5 +15,6 @@ def class_entropy_released(logits: torch.Tensor) -> torch.Tensor:
     Args:
         logits: [B, K].
     """
-    mean = logits.softmax(1).mean(0)
+    # p log p of a probability that is zero in float32 has no finite gradient.
+    mean = logits.softmax(1).mean(0).clamp_min(torch.finfo(torch.float32).tiny)
     return torch.xlogy(mean, mean).mean() / torch.log(torch.tensor(10.0, device=logits.device))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from cake_edge.errors import UsageMistake
 from cake_edge.hooks import LayerStatistics
 
 __all__ = ["statistics_distance"]
@@ -30,8 +31,16 @@ def statistics_distance(layers: Sequence[LayerStatistics]) -> torch.Tensor:
     no mean, its first part is left out.
 
     Args:
-        layers: one at least.
+        layers: what a network was seen to compute.
+
+    Raises:
+        UsageMistake: there are none: the layers are there, but the network never calls them.
     """
+    if not layers:
+        raise UsageMistake(
+            "the teacher's batch norms are never called while it computes (it reads their buffers "
+            "itself), so their statistics cannot be matched; set statistics to 0"
+        )
     norm = torch.linalg.vector_norm
     terms = []
     for layer in layers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -43,9 +44,18 @@ def in_blocks(
 
 def to_normalised(pixels: torch.Tensor, spec: ImageSpec) -> torch.Tensor:
     """Takes pixels in [0, 1], [N, C, H, W], into the normalised space of `spec`."""
-    mean = torch.tensor(spec.mean, device=pixels.device).view(1, -1, 1, 1)
-    std = torch.tensor(spec.std, device=pixels.device).view(1, -1, 1, 1)
+    mean, std = _constants(spec.mean, spec.std, pixels.device)
     return (pixels - mean) / std
+
+
+@lru_cache(maxsize=16)  # a generator asks at every step: none waits for constants to reach a GPU
+def _constants(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each [1, C, 1, 1], and fit for passes with gradients wherever they are first asked for."""
+    with torch.inference_mode(mode=False):
+        means, stds = torch.tensor([mean, std]).view(2, 1, -1, 1, 1)
+        return means.to(device), stds.to(device)
 
 
 def uniform(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cake_edge.checkpoint import Checkpoint
+from cake_edge.claims import claimed
 from cake_edge.errors import OutputExists, PoolError, UsageMistake
 from cake_edge.networks import check_architecture
 from cake_edge.pool import Pool
@@ -66,8 +67,22 @@ def write_low_bit(
         "pool": pool.digest if pool is not None and config.source != "generator" else None,
         "versions": versions(),
     }))  # fmt: skip
-    if out.exists():
-        return _finished(out, plan)
+    with claimed(out):
+        if out.exists():
+            return _finished(out, plan)
+        return _made(teacher, config, pool, out, plan, seed=seed, progress=progress)
+
+
+def _made(
+    teacher: FrozenTeacher,
+    config: QatConfig,
+    pool: Pool | None,
+    out: Path,
+    plan: dict[str, Any],
+    *,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
     place = {"device": teacher.device.type, "threads": torch.get_num_threads()}
     state = out.with_name(f".{out.name}.state")
     network, report = finetune(

@@ -198,7 +198,9 @@ class CakeSampler:
         tuples = math.ceil(len(images) / size)
         again = torch.arange(tuples * size, device=random.device) % len(images)
         if config.towards == "near" and classes > 1:
-            targets = near_classes(logits[again], NEAR_TEMPERATURE, random).view(tuples, size)
+            exclusive = self.teacher.spec.head == "softmax"
+            targets = near_classes(logits[again], NEAR_TEMPERATURE, random, exclusive=exclusive)
+            targets = targets.view(tuples, size)
         else:
             targets = draw_tuples(tuples, size, classes, random)
         step_size = self._log_uniform(config.step_size, tuples, random)

@@ -43,11 +43,11 @@ def jittered(
 
     Args:
         images: of any range.
-        share: the most that they are rolled by, of a side.
+        share: the most that they are rolled by, of a side; a pixel at least, 0 for none.
         random: on the processor, so that no step waits for a number from a GPU.
         flip: mirror them half of the time.
     """
-    reach = [int(side * share) for side in images.shape[2:]]
+    reach = [max(1, int(side * share)) if share else 0 for side in images.shape[2:]]
     moves = [int(torch.randint(-r, r + 1, (), generator=random)) for r in reach]
     images = torch.roll(images, moves, (2, 3))
     if flip and torch.rand((), generator=random) < 0.5:

@@ -92,8 +92,9 @@ class DataImpressionsConfig:
         if weights is None:
             raise UsageMistake(
                 "data-impressions reads how alike classes are from the weights of a last linear "
-                "layer, and the teacher's logits are not the product of one; use one of the "
-                f"samplers that work without: {samplers_without('linear head')}"
+                "layer, and the teacher's logits are not the product of one (nor is the average of "
+                "several teachers); use one of the samplers that work without: "
+                f"{samplers_without('linear head')}"
             )
         return DataImpressionsSampler(self, teacher, count, seed, class_concentrations(weights))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional
 
 from cake_edge.errors import NumericsError
 
@@ -117,14 +118,25 @@ def surest_selection(
     return order[places[first[:keep]]].sort().values
 
 
-def near_classes(logits: torch.Tensor, temperature: float, random: torch.Generator) -> torch.Tensor:
-    """Draws for every image, [N], a class other than the first, as likely as the teacher holds it.
+def near_classes(
+    logits: torch.Tensor, temperature: float, random: torch.Generator, *, exclusive: bool
+) -> torch.Tensor:
+    """Draws for every image, [N], a class to push it to, as likely as the teacher holds it.
+
+    Of a softmax any class but the first. Of a sigmoid a label that the teacher does not see: one
+    that it sees already has its boundary behind it. Where it sees all of them, any but the surest.
 
     Args:
         logits: [N, K], K at least 2.
-        temperature: divides the logits; the higher, the more even.
+        temperature: divides the logits, or what a sigmoid makes of them on its logarithmic scale;
+            the higher, the more even.
         random: on the logits' device.
+        exclusive: whether they are a softmax's; those of a sigmoid each stand for themselves.
     """
-    first = logits.argmax(1, keepdim=True)
-    odds = (logits / temperature).scatter(1, first, -torch.inf).softmax(1)
+    odds, passed = logits, torch.zeros_like(logits, dtype=torch.bool)
+    passed.scatter_(1, logits.argmax(1, keepdim=True), value=True)
+    if not exclusive:
+        odds, seen = functional.logsigmoid(logits), logits > 0
+        passed = torch.where(seen.all(1, keepdim=True), passed, seen)
+    odds = (odds / temperature).masked_fill(passed, -torch.inf).softmax(1)
     return torch.multinomial(odds, 1, generator=random).squeeze(1)

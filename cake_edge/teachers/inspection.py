@@ -221,7 +221,8 @@ def _about(path: Path) -> dict[str, Any]:
 
 def _value_range(spec: ImageSpec) -> tuple[float, float]:
     """What black and white become in the channel that spans most."""
-    ends = [(-mean / std, (1 - mean) / std) for mean, std in zip(spec.mean, spec.std, strict=True)]
+    channels = zip(spec.mean, spec.std, strict=True)
+    ends = [(0.0 - mean / std, (1 - mean) / std) for mean, std in channels]
     return max(ends, key=lambda end: end[1] - end[0])
 
 

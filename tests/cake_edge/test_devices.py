@@ -9,11 +9,12 @@ import torch
 from reference.pretend_device import WrongDevice, pretend_cuda
 from torch import nn
 
-from cake_edge import diagnostics, training
+from cake_edge import diagnostics, storage, training
 from cake_edge.assistant import load_assistant
 from cake_edge.distill import DistillConfig, distill
 from cake_edge.pool import synthesize
 from cake_edge.priors import PRIORS
+from cake_edge.priors.base import _constants
 from cake_edge.qat import finetune
 from cake_edge.qat.config import QatConfig
 from cake_edge.qat.stage import write_low_bit
@@ -46,6 +47,13 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def few_held_out(monkeypatch):
     monkeypatch.setattr(diagnostics, "MANY", 24)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """What was kept on an earlier card would be on none: each one is pretended afresh."""
+    for kept in (_constants, storage._line):
+        kept.cache_clear()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from torch import nn
 from cake_edge import distill as distilling
 from cake_edge import training
 from cake_edge.checkpoint import load_checkpoint
+from cake_edge.claims import claimed
 from cake_edge.diagnostics import HeldOut
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
@@ -150,6 +151,24 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert seen[0] == 17  # the state of step 16 was taken up
     assert out.read_bytes() == whole.path.read_bytes()
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+
+
+def test_a_student_that_another_process_trains_is_left_to_it(teacher, pool, tmp_path):
+    out = tmp_path / "s.safetensors"
+    with claimed(out), pytest.raises(OutputExists, match="another process is writing"):
+        distill(teacher, STUDENT, pool, QUICK, out, seed=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw", "sgd"])
+def test_one_cycle_moves_the_momentum_of_sgd_alone(optimiser):
+    config = DistillConfig(steps=100, optimiser=optimiser, schedule="one-cycle")
+    made = training._optimiser(torch.nn.Linear(3, 2), config)
+    before = [group.get("momentum") for group in made.param_groups]
+    training._set_rate(made, config, 25, None)
+    after = [group.get("momentum") for group in made.param_groups]
+    assert (before == after) == (optimiser != "sgd")
+    assert all(group["lr"] > 0 for group in made.param_groups)
 
 
 def test_dropout_draws_what_depends_on_the_step_alone(teacher, pool, tmp_path):

@@ -111,3 +111,20 @@ def test_the_last_layer_is_the_one_that_runs_last_and_not_the_one_that_is_listed
 def test_a_convolution_of_one_by_one_can_be_the_last_layer_and_a_wider_one_cannot():
     network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3))
     assert last_layer(network, torch.zeros(1, 1, 8, 8)) is network[0]
+
+
+def test_a_layer_may_be_given_its_images_by_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, images):
+            return self.norm(input=images)
+
+    network, images = Named().eval(), torch.randn(4, 3, 5, 5)
+    with watch_statistics(network) as watch, watch_input(network.norm) as seen:
+        network(images)
+        (found,) = watch.take()
+    torch.testing.assert_close(found.mean, images.mean((0, 2, 3)))
+    assert seen[0] is images

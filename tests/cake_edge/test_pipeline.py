@@ -12,7 +12,7 @@ from cake_edge.errors import OutputExists, UsageMistake
 from cake_edge.pipeline import demo_recipe, pool_images, run_recipe
 from cake_edge.pool import synthesize
 from cake_edge.recipe import EvaluationConfig, Recipe, SynthesisConfig
-from cake_edge.samplers import CakeConfig
+from cake_edge.samplers import CakeConfig, sampler_settings
 from cake_edge.students import StudentConfig
 from cake_edge.teachers.config import TeacherConfig
 from exporters.artifact import ModelCard
@@ -177,6 +177,26 @@ def test_several_teachers_and_an_assistant_run_through_and_a_killed_run_goes_on(
 def test_an_assistant_that_cannot_be_built_shows_before_the_work(tiny, tmp_path):
     recipe = dataclasses.replace(tiny, assistant=AssistantConfig(name="small-resnt"))
     with pytest.raises(UsageMistake, match="did you mean small-resnet"):
+        run_recipe(recipe, tmp_path / "out", device=torch.device("cpu"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sampler", "count", "words"),
+    [
+        ("data-impressions", 32, r"data-impressions reads .* use one of the samplers"),
+        ("cake-paper", 32, r"tuple_size is 10.*4"),
+        ("cake", 7, r"synthesis\.count is 7; to quantize for ort-x86.* at least 8 images"),
+    ],
+)
+def test_synthesis_that_cannot_be_shows_before_the_work(tiny, tmp_path, sampler, count, words):
+    settings = sampler_settings(sampler, {})
+    synthesis = SynthesisConfig(sampler=sampler, count=count, settings=settings)
+    also = (TeacherConfig(reference=tiny.teacher.reference),)
+    recipe = dataclasses.replace(
+        tiny, synthesis=synthesis, teacher=dataclasses.replace(tiny.teacher, also=also)
+    )
+    with pytest.raises(UsageMistake, match=words):
         run_recipe(recipe, tmp_path / "out", device=torch.device("cpu"))
     assert list(tmp_path.iterdir()) == []
 

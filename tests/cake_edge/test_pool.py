@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from cake_edge.batch import SyntheticBatch
+from cake_edge.claims import claimed
 from cake_edge.errors import OutOfSpace, OutputExists, PoolError, UsageMistake
 from cake_edge.pool import open_pool, synthesize, synthesize_share
 from cake_edge.ranks import Rank
@@ -166,6 +167,50 @@ def test_a_shard_that_was_lost_or_damaged_is_made_again(pool, teacher, tmp_path)
     (folder / "shard-00002.safetensors").write_bytes(b"damaged")
     synthesize(teacher, QUICK, folder, count=40, seed=0)
     assert files_of(folder) == files_of(pool.path)
+
+
+@pytest.mark.parametrize("lost", ["half", "images", "classes"])
+def test_of_an_unfinished_pool_shards_that_cannot_be_its_own_are_made_again(
+    lost, pool, teacher, tmp_path, caplog
+):
+    folder = tmp_path / "p"
+    synthesize(teacher, QUICK, folder, count=40, seed=0)
+    about = json.loads((folder / "pool.json").read_text())
+    about["complete"] = False
+    del about["shards"]
+    (folder / "pool.json").write_text(json.dumps(about))
+    shard = folder / "shard-00001.safetensors"
+    if lost == "half":
+        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    else:
+        tensors, name = load_file(shard), {"images": "images", "classes": "logits"}[lost]
+        tensors[name] = tensors[name][:, :, 1:] if lost == "images" else tensors[name][:, 1:]
+        save_file({key: t.contiguous() for key, t in tensors.items()}, shard)
+    synthesize(teacher, QUICK, folder, count=40, seed=0)
+    assert files_of(folder) == files_of(pool.path)
+    assert "shard-00001.safetensors is damaged, or of another pool" in caplog.text
+
+
+def test_a_pool_that_another_process_makes_is_left_to_it(teacher, tmp_path):
+    with claimed(tmp_path / "p"), pytest.raises(OutputExists, match="another process is writing"):
+        synthesize(teacher, QUICK, tmp_path / "p", count=40, seed=0)
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_finished_pool_is_found_while_another_process_looks_at_it(pool, teacher):
+    with claimed(pool.path):
+        assert synthesize(teacher, QUICK, pool.path, count=40, seed=0).digest == pool.digest
+
+
+def test_threads_change_no_byte(pool, teacher, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = synthesize(teacher, QUICK, tmp_path / "p", count=40, seed=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert files_of(again.path) == files_of(pool.path)
 
 
 def test_other_settings_do_not_touch_a_pool_that_is_there(pool, teacher):

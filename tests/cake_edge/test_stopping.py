@@ -1,6 +1,14 @@
 import pytest
 
-from cake_edge.stopping import CHECKS, LEAST, last_step, latest_turn, settled, settling_rate
+from cake_edge.stopping import (
+    CHECKS,
+    LEAST,
+    last_step,
+    latest_turn,
+    looks_every,
+    settled,
+    settling_rate,
+)
 
 
 def rising(*values):
@@ -36,6 +44,23 @@ def test_where_little_is_wrong_a_small_rise_is_one():
     labels = [97.0 + 0.2 * number for number in range(11)]
     assert not settled(rising(*labels), patience=4)
     assert settled(rising(*labels, 99.0, 99.0, 99.01, 99.0), patience=4)
+
+
+def test_agreement_on_everything_cannot_rise_and_has_settled():
+    assert settled(rising(*[100.0] * (CHECKS // LEAST + 1)), patience=4)
+
+
+@pytest.mark.parametrize("steps", [*range(1, 200), 399, 4000])
+def test_a_quarter_of_the_steps_is_the_least_before_the_rate_falls(steps):
+    checks, turned = [], None
+    for step in range(1, latest_turn(steps)):
+        if step % looks_every(steps) == 0:
+            checks.append((step, 50.0))
+            if settled(checks, patience=1):
+                turned = step
+                break
+    assert len(checks) <= CHECKS
+    assert turned is None or turned >= steps / LEAST
 
 
 def test_the_rate_stays_level_until_it_is_told_to_fall_and_ends_at_zero():

@@ -44,6 +44,12 @@ def test_an_unknown_name_is_refused_with_near_ones():
     [
         ("test_vit", {}, r"'test_vit' does not take .* shape \[1, 28, 28\] .*img_size=28"),
         ("tiny-resnet", {"features_only": True}, "answers two images with list, not with logits"),
+        (
+            "tiny-resnet",
+            {"num_classes": 5},
+            r"num_classes is given .* \(\d+\); leave it out",
+        ),
+        ("tiny-resnet", {"in_chans": 3}, r"in_chans is given .* from the teacher \(1\); leave it"),
     ],
 )
 def test_a_network_that_is_no_classifier_of_such_images_is_refused(name, arguments, message):

@@ -129,6 +129,19 @@ def test_class_index_groups_images_by_class():
 
 
 def test_places_are_those_of_torch_s_affine_grid():
-    motions = _motions(7, 1.0, generator(0, "motions"))
+    motions = _motions(7, 1.0, (32, 32), generator(0, "motions"))
     wanted = torch.nn.functional.affine_grid(motions, [7, 1, 5, 9], align_corners=False)
     torch.testing.assert_close(_places(motions, 5, 9), wanted)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (16, 64), (48, 20)])
+def test_views_of_any_shape_turn_without_shear(height, width):
+    """In pixels both axes turn by one angle: a step down stays square to a step to the right."""
+    motions = _motions(200, 1.0, (height, width), generator(0, "motions")).double()
+    scale = torch.tensor([width, height], dtype=torch.float64)
+    pixels = motions[:, :, :2] * scale.view(1, 2, 1) / scale.view(1, 1, 2)
+    right, down = pixels[:, :, 0], pixels[:, :, 1]
+    cosine = torch.nn.functional.cosine_similarity(right, down, dim=1)
+    assert cosine.abs().max() < 1e-6
+    turn = torch.atan2(pixels[:, 0, 1].abs(), pixels[:, 1, 1])
+    assert 0.15 < float(turn.max()) < 0.21

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from cake_edge.errors import CakeEdgeError, PoolError
 from cake_edge.workers import map_shards
@@ -19,6 +20,14 @@ class Touch:
 
     def __call__(self, index):
         (self.folder / str(index)).write_text(str(os.getpid()))
+
+
+@dataclass(frozen=True)
+class CountThreads:
+    folder: Path
+
+    def __call__(self, index):
+        (self.folder / str(index)).write_text(str(torch.get_num_threads()))
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,18 @@ def test_every_index_is_done_once_and_told_of(tmp_path, workers):
     assert told == [1, 2, 3]
     pids = {file.read_text() for file in tmp_path.iterdir()}
     assert (str(os.getpid()) in pids) == (workers == 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_work_is_done_on_one_thread_wherever_it_is_done(tmp_path, workers):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        map_shards(CountThreads(tmp_path), [0, 1], workers=workers, note=lambda done: None)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert [(tmp_path / name).read_text() for name in ("0", "1")] == ["1", "1"]
 
 
 def test_an_error_in_a_worker_comes_through_as_it_is():

@@ -4,6 +4,7 @@ from reference import synthesis
 from timm.layers.evo_norm import EvoNorm2dB0
 from torch import nn
 
+from cake_edge.errors import UsageMistake
 from cake_edge.hooks import watch_statistics
 from cake_edge.losses.statistics import statistics_distance
 
@@ -63,3 +64,8 @@ def test_a_layer_that_was_constant_in_training_stays_finite():
     norm = nn.BatchNorm2d(3).eval()
     norm.running_var.zero_()
     assert torch.isfinite(distance(norm, torch.randn(4, 3, 5, 5)))
+
+
+def test_layers_that_a_network_never_calls_are_said_to_be_out_of_reach():
+    with pytest.raises(UsageMistake, match=r"never called while it computes .* statistics to 0"):
+        statistics_distance([])

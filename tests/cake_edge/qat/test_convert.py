@@ -96,6 +96,7 @@ def test_a_layer_computes_with_its_own_grids(build, name):
     network = four_bits(build(name)).network
     calibrate(network, [images()], "min-max")
     seen = {}
+    assert list(quantized_layers(network))
     for at, layer in quantized_layers(network):
         layer.input_quantizer.register_forward_hook(
             lambda module, args, out, at=at: seen.__setitem__(at, out)

@@ -69,6 +69,7 @@ def test_frozen_ranges_stay_and_learned_ones_move(tiny_teacher, tiny_pool):
         config = replace(SHORT, ranges=ranges, steps=4)
         network, _ = finetune(tiny_teacher, config, seed=0, pool=tiny_pool)
         found[ranges] = {n: t for n, t in network.state_dict().items() if n.endswith(".step")}
+        assert found[ranges]
     short = replace(SHORT, steps=4)
     start = converted(tiny_teacher, SHORT).network
     module.calibrate(start, module._Run(tiny_teacher, start, short, 0, tiny_pool)._calibration(),

@@ -54,3 +54,10 @@ def test_jitter_rolls_all_images_alike_and_mirrors_half_of_the_time():
     assert straight + mirrored == 40
     assert 8 < mirrored < 32
     assert any(torch.equal(made, images) is False for made in seen)
+
+
+def test_small_images_are_rolled_by_a_pixel_and_none_where_none_is_asked_for():
+    images, random = picture(count=2, side=8), generator(0, "j")
+    seen = [jittered(images, 0.0625, random, flip=False) for _ in range(20)]
+    assert any(not torch.equal(made, images) for made in seen)
+    assert all(torch.equal(jittered(images, 0.0, random, flip=False), images) for _ in range(20))

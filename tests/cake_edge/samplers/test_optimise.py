@@ -59,13 +59,32 @@ def test_independent_labels_are_as_sure_as_they_are_whatever_the_others():
 
 def test_a_near_class_is_never_the_first_and_is_drawn_by_its_odds():
     logits = torch.tensor([[9.0, 2.0, 0.0]]).expand(20_000, 3)
-    drawn = near_classes(logits, 2.0, generator(0, "near"))
+    drawn = near_classes(logits, 2.0, generator(0, "near"), exclusive=True)
     counts = torch.bincount(drawn, minlength=3)
     assert counts[0] == 0
     share = float(torch.sigmoid(torch.tensor(1.0)))  # a logit 2 above, at temperature 2
     assert float(counts[1]) / 20_000 == pytest.approx(share, abs=0.02)
-    even = near_classes(logits, 1000.0, generator(0, "near"))
+    even = near_classes(logits, 1000.0, generator(0, "near"), exclusive=True)
     assert float((even == 1).double().mean()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_of_labels_that_stand_for_themselves_those_not_seen_yet_are_near():
+    logits = torch.tensor([[3.0, 2.0, -1.0, -3.0]]).expand(20_000, 4)
+    drawn = near_classes(logits, 2.0, generator(0, "near"), exclusive=False)
+    counts = torch.bincount(drawn, minlength=4)
+    assert counts[:2].tolist() == [0, 0]
+    odds = torch.sigmoid(torch.tensor([-1.0, -3.0])).sqrt()
+    assert float(counts[2]) / 20_000 == pytest.approx(float(odds[0] / odds.sum()), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("logits", "near"), [([5.0, 1.0, 2.0], {1, 2}), ([-9.0, -4.0, -5.0], {0, 1, 2})]
+)
+def test_where_all_labels_are_seen_or_none_some_are_near_all_the_same(logits, near):
+    """The boundary that is nearest is the surest label's where none is seen."""
+    rows = torch.tensor([logits]).expand(2_000, 3)
+    drawn = near_classes(rows, 2.0, generator(0, "near"), exclusive=False)
+    assert set(drawn.tolist()) == near
 
 
 def test_tuples_name_distinct_classes_and_every_class_about_as_often():

@@ -121,17 +121,19 @@ def test_the_product_with_a_gate_is_quantized_and_any_other_is_not():
     assert "g" not in quantized_tensors(gate("Tanh"))
 
 
+CONVERTERS, PRODUCTS = KINDS = (("QuantizeLinear", "DequantizeLinear"), ("Conv", "Gemm"))
+
+
 def test_for_tensorrt_every_zero_point_is_zero_and_every_bias_float(ready, signed):
-    constants = constants_of(signed)
-    for node in signed.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            zero = constants[node.input[2]]
-            assert zero.dtype == np.int8
-            assert not zero.any()
-    original = constants_of(ready)
-    for node in signed.graph.node:
-        if node.op_type in ("Conv", "Gemm"):
-            np.testing.assert_array_equal(constants[node.input[2]], original[node.input[2]])
+    constants, original = constants_of(signed), constants_of(ready)
+    seen = {kind: [node for node in signed.graph.node if node.op_type in kind] for kind in KINDS}
+    assert all(seen.values())
+    for node in seen[CONVERTERS]:
+        zero = constants[node.input[2]]
+        assert zero.dtype == np.int8
+        assert not zero.any()
+    for node in seen[PRODUCTS]:
+        np.testing.assert_array_equal(constants[node.input[2]], original[node.input[2]])
 
 
 def test_for_tensorrt_nothing_stands_between_a_convolution_and_what_follows(signed):
