@@ -197,7 +197,9 @@ ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5-long": replace(
         LENET, images=96_000, training=replace(LENET.training, steps=50_000)
     ),
-    # What another teacher, trained in the same way, gives.
+    # What other teachers give that were trained in the same way: on another day, where the last bits
+    # of the sums were others, and from other seeds.
+    "fashion-mnist-lenet5-again": LENET,
     "fashion-mnist-lenet5-teacher-1": replace(LENET, teacher_seed=1),
     "fashion-mnist-lenet5-teacher-2": replace(LENET, teacher_seed=2),
     "cifar10-resnet20": RESNET20,
