@@ -197,8 +197,8 @@ ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5-long": replace(
         LENET, images=96_000, training=replace(LENET.training, steps=50_000)
     ),
-    # What other teachers give that were trained in the same way: on another day, where the last bits
-    # of the sums were others, and from other seeds.
+    # What other teachers give that were trained in the same way: on another processor, where the
+    # last bits of sums are others, and from other seeds.
     "fashion-mnist-lenet5-again": LENET,
     "fashion-mnist-lenet5-teacher-1": replace(LENET, teacher_seed=1),
     "fashion-mnist-lenet5-teacher-2": replace(LENET, teacher_seed=2),

@@ -184,7 +184,6 @@ def test_an_assistant_that_cannot_be_built_shows_before_the_work(tiny, tmp_path)
 @pytest.mark.parametrize(
     ("sampler", "count", "words"),
     [
-        ("data-impressions", 32, r"data-impressions reads .* use one of the samplers"),
         ("cake-paper", 32, r"tuple_size is 10.*4"),
         ("cake", 7, r"synthesis\.count is 7; to quantize for ort-x86.* at least 8 images"),
     ],
@@ -192,10 +191,7 @@ def test_an_assistant_that_cannot_be_built_shows_before_the_work(tiny, tmp_path)
 def test_synthesis_that_cannot_be_shows_before_the_work(tiny, tmp_path, sampler, count, words):
     settings = sampler_settings(sampler, {})
     synthesis = SynthesisConfig(sampler=sampler, count=count, settings=settings)
-    also = (TeacherConfig(reference=tiny.teacher.reference),)
-    recipe = dataclasses.replace(
-        tiny, synthesis=synthesis, teacher=dataclasses.replace(tiny.teacher, also=also)
-    )
+    recipe = dataclasses.replace(tiny, synthesis=synthesis)
     with pytest.raises(UsageMistake, match=words):
         run_recipe(recipe, tmp_path / "out", device=torch.device("cpu"))
     assert list(tmp_path.iterdir()) == []
