@@ -36,7 +36,8 @@ def claimed(path: Path, *, part: int = 0) -> Iterator[None]:
     Raises:
         OutputExists: another process is at it.
     """
-    lock = path.absolute().with_name(f".{path.name}.{part}.lock")
+    place = path.absolute()  # of "." the name is that of the folder
+    lock = place.parent / f".{place.name}.{part}.lock"
     descriptor = _taken(lock, path) if LOCKS else None
     try:
         yield
