@@ -9,8 +9,6 @@ BIN := .venv/bin
 READY := .venv/.ready
 LOCKED := --constraint constraints/locked.txt --build-constraint constraints/build.txt \
 	--editable . --group dev
-# Tests start hundreds of processes: without bytecode each of them compiles torch anew.
-COMPILED := --compile-bytecode
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -25,7 +23,8 @@ help: ## What can be made.
 setup: $(READY) ## The environment in .venv, from the locked versions.
 
 # uv installs in seconds what takes pip minutes. Where it finds no index (a mirror that only pip's
-# configuration names, say) pip does the same work under the same constraints.
+# configuration names, say) pip does the same work under the same constraints. Without bytecode each
+# of the hundreds of processes that tests start may have to compile torch anew.
 $(READY): pyproject.toml $(wildcard constraints/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else \
 		f"$(PYTHON) is Python {sys.version.split()[0]}; 3.10 or newer is needed: make PYTHON=python3.11")'
@@ -33,7 +32,7 @@ $(READY): pyproject.toml $(wildcard constraints/*.txt)
 	@echo "Setting up .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--requirement constraints/tools.txt
-	@$(BIN)/uv pip install --quiet $(COMPILED) --python $(BIN)/python $(LOCKED) \
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(LOCKED) \
 		|| { echo "uv could not; trying pip ..."; $(BIN)/python -m pip install --quiet $(LOCKED); }
 	@touch $@
 
