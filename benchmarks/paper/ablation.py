@@ -9,8 +9,9 @@ that share their images share the pool. Students that are finished in --out are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 
 from benchmarks.paper.points import BASES, numbers, over_seeds, pairs, subject
 from benchmarks.paper.rows import Row
-from benchmarks.paper.run import measured
+from benchmarks.paper.run import measured, teacher_of
 from benchmarks.results_files import RESULTS, write_results
 from cake_edge.distill_config import DistillConfig
 from cake_edge.samplers import CakeConfig
@@ -47,6 +48,9 @@ VARIANTS: dict[str, Variant] = {
     "starts": Variant(
         title="pushing what the teacher is surest of: any", sampler={"starts": "any"}
     ),
+    "surest": Variant(
+        title="prior images that the teacher is surest of", sampler={"surest_share": 0.0}
+    ),
     "towards": Variant(title="pushing to near classes: to any", sampler={"towards": "any"}),
     "jitter": Variant(title="jitter while pushing", sampler={"jitter": 0.0}),
     "no-contrast": Variant(
@@ -57,6 +61,9 @@ VARIANTS: dict[str, Variant] = {
     "snapshots": Variant(title="snapshots but the last", sampler={"snapshots": 1}),
     "mixup": Variant(title="mixup", training={"mixed": 0.0}),
     "temperature": Variant(title="temperature: 1 instead", training={"temperature": 1.0}),
+    "confidence": Variant(
+        title="weights of confidence: all views alike", training={"confidence": False}
+    ),
     "motion": Variant(title="augmentation: flips alone", training={"motion": 0.0}),
     "inheritance": Variant(title="inherited weights", training={"inherit": False}),
     "muon": Variant(title="Muon: AdamW", training={"optimiser": "adamw", "learning_rate": 0.004}),
@@ -81,16 +88,21 @@ def changed(row: Row, variant: Variant) -> Row:
 
 def measured_all(
     row: Row,
-    teacher: FrozenTeacher,
+    teachers: Callable[[int], FrozenTeacher],
     folder: Path,
     *,
     names: Sequence[str],
     seeds: Sequence[int],
     workers: int,
 ) -> dict[str, dict[int, dict[str, Any]]]:
-    """Returns what was measured, by variant and seed; a seed is finished before the next."""
+    """Returns what was measured, by variant and seed; a seed is finished before the next.
+
+    Args:
+        teachers: seed -> its teacher, of which all its students learn.
+    """
     found: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in names}
     for seed in seeds:
+        teacher = teachers(seed)
         for name in names:
             at = changed(row, VARIANTS[name])
             place = folder / f"{row.dataset}-without-{name}" / f"seed{seed}"
@@ -168,9 +180,10 @@ def main(
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise click.BadParameter(f"no {unknown[0]!r}; there are: {', '.join(VARIANTS)}")
-    name, row, teacher = subject(dataset, out, steps)
+    name, row, _ = subject(dataset, out, steps)
     row = replace(row, images=images)
-    found = measured_all(row, teacher, out, names=names, seeds=seeds, workers=workers)
+    teachers = partial(teacher_of, row, out)
+    found = measured_all(row, teachers, out, names=names, seeds=seeds, workers=workers)
     command = ["python", "-m", "benchmarks.paper.ablation", "--dataset", dataset,
                "--images", str(images), "--steps", str(steps),
                "--seeds", ",".join(str(seed) for seed in seeds), "--without", without,

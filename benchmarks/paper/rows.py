@@ -59,9 +59,8 @@ class Row:
     goal: str
     """What would be good, in words."""
     origin: Literal["trained", "vendor"] = "trained"
-    """Whether the teacher is trained here, on the real training images, or is a vendor's."""
-    teacher_seed: int = 0
-    """Of a teacher that is trained here: its first weights, and the order of its images."""
+    """Whether the teacher is trained here, on the real training images, for every seed another, or
+    is a vendor's."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where teacher and student compute."""
 
@@ -197,11 +196,6 @@ ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5-long": replace(
         LENET, images=96_000, training=replace(LENET.training, steps=50_000)
     ),
-    # What other teachers give that were trained in the same way: on another processor, where the
-    # last bits of sums are others, and from other seeds.
-    "fashion-mnist-lenet5-again": LENET,
-    "fashion-mnist-lenet5-teacher-1": replace(LENET, teacher_seed=1),
-    "fashion-mnist-lenet5-teacher-2": replace(LENET, teacher_seed=2),
     "cifar10-resnet20": RESNET20,
     "cifar10-resnet20-statistics": replace(RESNET20, sampler=CakeConfig(statistics=1.0)),
     **PAIRS,

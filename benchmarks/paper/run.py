@@ -2,19 +2,20 @@
 
     python -m benchmarks.paper.run fashion-mnist-lenet5 --seeds 0,1,2 --out runs/paper
 
-The teacher is trained once, on real images; from there on nothing sees a real image until the
-student is finished. A seed stands for synthesis, training and the student's first weights. What is
-reported is the moving average of the weights at the last step. Writes results/paper/ROW.json and
-keeps the first seed's student beside it, where it is small. A row that needs what this machine
-lacks is named and left out.
+The teacher is trained on real images; from there on nothing sees a real image until the student is
+finished. A seed stands for all that follows, and where the teacher is trained here for that too:
+two teachers differ by more than two students of one. What is reported is the moving average of the
+weights at the last step. Writes results/paper/ROW.json and keeps the first seed's student beside
+it, where it is small. A row that needs what this machine lacks is named and left out.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -54,8 +55,11 @@ LARGEST = 1 << 20
 """Bytes of a student that is kept beside its results."""
 
 
-def teacher_of(row: Row, folder: Path) -> FrozenTeacher:
+def teacher_of(row: Row, folder: Path, seed: int = 0) -> FrozenTeacher:
     """Returns the row's teacher on its device, trained into `folder` where it is not there yet.
+
+    Args:
+        seed: of the first weights and the order of the images of one that is trained here.
 
     Raises:
         DeviceUnavailable: the row wants a CUDA device, and there is none.
@@ -63,7 +67,6 @@ def teacher_of(row: Row, folder: Path) -> FrozenTeacher:
     device, name = resolve_device(row.device), row.teacher.name
     if row.origin == "vendor":
         return VENDORS[name]().to(device)
-    seed = row.teacher_seed
     path = folder / "teachers" / f"{name}{f'-seed{seed}' if seed else ''}.safetensors"
     return trained_teacher(row.dataset, name, row.teacher.arguments, path, device=device, seed=seed)
 
@@ -130,7 +133,7 @@ def measured(
     Args:
         place: where the student goes, and beside it what was measured of it.
         folder: of the runs, with the pools and the real test images.
-        seed: of synthesis, training and the student's first weights.
+        seed: of synthesis, training and the student's first weights; the teacher has been made.
         workers: processes.
 
     Raises:
@@ -151,13 +154,15 @@ def measured(
     return found
 
 
-def finished(row: Row, teacher: FrozenTeacher, place: Path) -> dict[int, dict[str, Any]]:
-    """Returns what was measured of a row before with these settings, by seed."""
+def finished(
+    row: Row, teachers: Callable[[int], FrozenTeacher], place: Path
+) -> dict[int, dict[str, Any]]:
+    """Returns what was measured of a row before with these settings and teachers, by seed."""
     found = {}
     for record in sorted(place.glob("seed*/measured.json")):
         said = read_json(record)
         seed = int(said["plan"]["seed"])
-        if said["plan"] == _plan(row, teacher, seed):
+        if said["plan"] == _plan(row, teachers(seed), seed):
             found[seed] = dict(said["measured"])
     return found
 
@@ -199,7 +204,6 @@ def about(row: Row, name: str) -> dict[str, Any]:
         "dataset": row.dataset,
         "evaluated_on": EVALUATED_ON[row.dataset],
         "teacher": asdict(row.teacher),
-        **({"teacher_seed": row.teacher_seed} if row.teacher_seed else {}),
         "student": asdict(row.student),
         "goal": row.goal,
         "published": [asdict(figure) for figure in row.published],
@@ -251,11 +255,11 @@ def main(rows: tuple[str, ...], seeds: str, out: Path, workers: int) -> None:
         if lacking:
             click.echo(f"{name}: not measured, it needs {lacking}")
             continue
-        teacher = teacher_of(row, out)
-        found = finished(row, teacher, out / name)
+        teachers = partial(teacher_of, row, out)
+        found = finished(row, teachers, out / name)
         for seed in (int(text) for text in seeds.split(",")):
             place = out / name / f"seed{seed}"
-            found[seed] = measured(row, teacher, place, out, seed=seed, workers=workers)
+            found[seed] = measured(row, teachers(seed), place, out, seed=seed, workers=workers)
             click.echo(f"{name} seed {seed}: {found[seed]['top1']:.2f} % top-1, "
                        f"{found[seed]['agreement']:.2f} % agreement")  # fmt: skip
             found = dict(sorted(found.items()))

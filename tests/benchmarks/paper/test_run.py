@@ -63,6 +63,34 @@ def test_seeds_measured_before_stay_in_the_results(small, results, tmp_path):
     assert "0,1" in said["command"]
 
 
+def test_every_seed_has_a_teacher_of_its_own_where_one_is_trained(tmp_path, monkeypatch):
+    asked = []
+
+    def trained_teacher(dataset, name, arguments, path, *, device, seed):
+        asked.append((path.name, seed))
+
+    monkeypatch.setattr(run, "trained_teacher", trained_teacher)
+    monkeypatch.setitem(run.VENDORS, "cake_resnet20", lambda: torch.nn.Identity())
+    for name in (NAME, "cifar10-resnet20"):
+        for seed in (0, 2):
+            run.teacher_of(ROWS[name], tmp_path, seed)
+    assert asked == [("cake_lenet5.safetensors", 0), ("cake_lenet5-seed2.safetensors", 2)]
+
+
+def test_a_row_asks_for_the_teacher_of_every_seed(small, results, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        run, "teacher_of", lambda row, out, seed: asked.append(seed) or small.teacher
+    )
+    for seeds in ("0,1", "2"):
+        done = CliRunner().invoke(
+            run.main, [NAME, "--seeds", seeds, "--workers", "1", "--out", str(tmp_path / "runs")]
+        )
+        assert done.exit_code == 0, done.output
+    # Those measured before are asked for again, to see whether what was measured is of theirs.
+    assert asked == [0, 1, 0, 1, 2]
+
+
 def test_the_images_that_a_row_lacks_are_named(tmp_path, monkeypatch):
     asked = []
 
