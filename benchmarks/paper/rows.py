@@ -117,7 +117,7 @@ RESNET20 = Row(
     published=(),
     images=48_000,
     sampler=CakeConfig(),
-    training=replace(DISTILL_PRESETS["cake"], steps=7_000, precision="bfloat16"),
+    training=replace(DISTILL_PRESETS["cake"], steps=7_000),
     goal="agreement of 70 % or more with the teacher within two hours of two CPU cores",
 )
 
