@@ -50,8 +50,6 @@ class DistillConfig:
     """Change the views at every step and ask the teacher anew; off: the pool's own logits."""
     motion: float = 0.4
     """How far augmentation turns, moves and scales; 0 for flips alone."""
-    tone: float = 0.4
-    """How far augmentation changes contrast and brightness of half of the views; 0 for neither."""
     mixed: float = 0.5
     """Share of views that are blended with another."""
     balance: bool = True
@@ -70,7 +68,7 @@ class DistillConfig:
         for field in ("average", "mixed"):
             if not 0 <= getattr(self, field) <= 1:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must lie in [0, 1]")
-        for field in ("motion", "tone", "weight_decay", "clip"):
+        for field in ("motion", "weight_decay", "clip"):
             if getattr(self, field) < 0:
                 raise UsageMistake(f"{field} is {getattr(self, field)}; it must be 0 or more")
         check_choices(self)
@@ -90,7 +88,6 @@ class DistillConfig:
             batch=self.batch,
             augment=self.augment,
             motion=self.motion,
-            tone=self.tone,
             mixed=self.mixed,
             balance=self.balance,
             precision=self.precision,

@@ -33,11 +33,9 @@ class ViewConfig:
     batch: int
     """Views a step, of all ranks together."""
     augment: bool
-    """Flip, turn, move, scale, tone; without it the pool's own logits are used as they are."""
+    """Flip, turn, move and scale; without it the pool's own logits are used as they are."""
     motion: float
     """How far augmentation turns, moves and scales; 1 for the usual, 0 for flips alone."""
-    tone: float
-    """How far contrast and brightness of half of the views change; 0 for not at all."""
     mixed: float
     """Share of the views that are blended with another view (mixup)."""
     balance: bool
@@ -74,10 +72,6 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         self.order, self.starts, self.sizes = class_index(logits.argmax(1))
         self._orders: dict[int, torch.Tensor] = {}
         self._shape = (teacher.spec.height, teacher.spec.width)
-        mean, std = torch.tensor([teacher.spec.mean, teacher.spec.std]).to(logits.device)
-        self._grey, self._black, self._white = (
-            ((pixel - mean) / std).view(-1, 1, 1) for pixel in (0.5, 0.0, 1.0)
-        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"packed": packed(self.__dict__)}
@@ -101,29 +95,14 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         motions = _motions(config.batch, config.motion, self._shape, random)
         partner, weight = _partners(config.batch, config.mixed, random)
         images = _move(self.images.gather(index[mine]), motions[mine])
-        gain, shift = _tones(config.batch, config.tone, random)
         partner, weight = partner[mine], weight[mine]
         if self.rank.alone:
             images = _mix(images, images[partner], weight)
         elif len(partner):  # another rank's views, as it makes them
             others = _move(self.images.gather(index[partner]), motions[partner])
             images = _mix(images, others, weight)
-        if config.tone:
-            images = self._toned(images, gain[mine], shift[mine])
         with torch.no_grad(), mixed(config.precision, images.device):
             return images, self.teacher(images)
-
-    def _toned(self, images: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        """Images [M, C, H, W] with their distance from grey times `gain`, brighter by `shift`.
-
-        What leaves the range of pixels is cut, except where an image has left it before.
-        """
-        centre = self._grey + shift.view(-1, 1, 1, 1) * (self._white - self._black)
-        lowest = torch.minimum(images.amin((2, 3), keepdim=True), self._black)
-        highest = torch.maximum(images.amax((2, 3), keepdim=True), self._white)
-        return torch.lerp(centre, images + (centre - self._grey), gain.view(-1, 1, 1, 1)).clamp_(
-            lowest, highest
-        )
 
     def _draw(self, step: int, random: torch.Generator) -> torch.Tensor:
         shape, device = (self.config.batch,), random.device
@@ -186,20 +165,6 @@ def _motions(
         ],
         1,
     )
-
-
-def _tones(count: int, tone: float, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors of contrast and shifts of brightness (1 from black to white), [count] each.
-
-    Half of them leave a view as it is.
-    """
-
-    def draw(low: float, high: float) -> torch.Tensor:
-        return torch.rand(count, generator=random, device=random.device) * (high - low) + low
-
-    kept = draw(0, 1) < 0.5
-    gain, shift = 2 ** (draw(-1.5, 1.5) * tone), draw(-0.375, 0.375) * tone
-    return gain.masked_fill(kept, 1.0), shift.masked_fill(kept, 0.0)
 
 
 def _move(images: torch.Tensor, motions: torch.Tensor) -> torch.Tensor:

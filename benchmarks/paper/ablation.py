@@ -65,7 +65,6 @@ VARIANTS: dict[str, Variant] = {
         title="weights of confidence: all views alike", training={"confidence": False}
     ),
     "motion": Variant(title="augmentation: flips alone", training={"motion": 0.0}),
-    "tone": Variant(title="augmentation of contrast and brightness", training={"tone": 0.0}),
     "inheritance": Variant(title="inherited weights", training={"inherit": False}),
     "muon": Variant(title="Muon: AdamW", training={"optimiser": "adamw", "learning_rate": 0.004}),
     "length": Variant(

@@ -309,7 +309,7 @@ class _Run:
 
 def _views(teacher: FrozenTeacher, pool: Pool | None, config: QatConfig, seed: int) -> Views:
     assert pool is not None
-    shown = DistillConfig(batch=config.batch, augment=config.augment, tone=0.0,
+    shown = DistillConfig(batch=config.batch, augment=config.augment,
                           mixed=0.5 if config.augment else 0.0).views()  # fmt: skip
     logits = pool.logits().to(teacher.device)
     return Views(pool.images(), logits, teacher, shown, seed=seed, first=0, last=config.steps)
