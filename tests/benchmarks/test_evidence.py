@@ -142,6 +142,25 @@ def test_every_paper_row_says_how_it_was_made_and_keeps_the_student_it_is_about(
         assert kept.stat().st_size <= 2**20
 
 
+def test_the_teachers_of_todays_row_are_set_beside_what_they_gave_before(root):
+    """Seed by seed: its teacher's accuracy, and what was earlier made of the same one."""
+    folder, rows = root / "benchmarks/results/paper", {}
+    for name in ("", "-again", "-teacher-1", "-teacher-2"):
+        path = folder / f"earlier/fashion-mnist-lenet5{name}.json"
+        rows[name] = json.loads(path.read_text())
+        assert {"command", "commit", "environment"} <= rows[name].keys()
+    said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
+    said = " ".join(said.partition("* LeNet-5 to its half:")[2].partition("\n* What is")[0].split())
+    now = json.loads((folder / "fashion-mnist-lenet5.json").read_text())["measured"]
+    before = [rows[name]["measured"]["0"] for name in ("-again", "-teacher-1", "-teacher-2")]
+    for one, old in zip(now.values(), before, strict=True):
+        assert one["teacher_top1"] == old["teacher_top1"]
+        quoted = f"{old['agreement']:.1f} % before and {one['agreement']:.1f} now"
+        assert quoted in said, quoted
+    old = rows[""]["summary"]
+    assert f"{old['top1_mean']:.1f} ± {old['top1_deviation']:.1f} % top-1" in said
+
+
 def test_the_documentation_says_what_the_latency_harness_costs(root):
     result = json.loads((root / "benchmarks/results/latency_harness.json").read_text())
     said = (root / "docs/benchmarking.md").read_text(encoding="utf-8")
