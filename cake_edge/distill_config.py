@@ -28,8 +28,6 @@ class DistillConfig:
     """T^2 KL at `temperature`, or cross-entropy with the teacher's probabilities."""
     temperature: float = 2.0
     """Of the KL; 1 compares the answers as they are."""
-    confidence: bool = True
-    """Let a view count by the teacher's highest probability for it; off: all views alike."""
     optimiser: Literal["muon", "adamw", "sgd"] = "muon"
     """timm's Muon (AdamW for what is no matrix), AdamW, or SGD with momentum 0.9, cycled where the
     schedule says so."""
@@ -101,7 +99,6 @@ DISTILL_PRESETS: dict[str, DistillConfig] = {
     "cake-paper": DistillConfig(
         steps=30000,
         loss="soft-cross-entropy",
-        confidence=False,
         optimiser="sgd",
         schedule="one-cycle",
         learning_rate=0.1,

@@ -295,11 +295,8 @@ def _loss(
     given: torch.Tensor, wanted: torch.Tensor, config: DistillConfig, head: Head
 ) -> torch.Tensor:
     if config.loss == "kl":
-        each = head.match(given, wanted, config.temperature)
-    else:
-        each = head.soft_cross_entropy(given, wanted)
-    # Not brought to a mean of one over the step: of several ranks none knows the others' views.
-    return (head.confidence(wanted) * each if config.confidence else each).mean()
+        return head.match(given, wanted, config.temperature)
+    return head.soft_cross_entropy(given, wanted)
 
 
 def _finite(network: nn.Module) -> bool:

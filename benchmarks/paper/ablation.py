@@ -48,9 +48,6 @@ VARIANTS: dict[str, Variant] = {
     "starts": Variant(
         title="pushing what the teacher is surest of: any", sampler={"starts": "any"}
     ),
-    "surest": Variant(
-        title="prior images that the teacher is surest of", sampler={"surest_share": 0.0}
-    ),
     "towards": Variant(title="pushing to near classes: to any", sampler={"towards": "any"}),
     "jitter": Variant(title="jitter while pushing", sampler={"jitter": 0.0}),
     "no-contrast": Variant(
@@ -61,9 +58,6 @@ VARIANTS: dict[str, Variant] = {
     "snapshots": Variant(title="snapshots but the last", sampler={"snapshots": 1}),
     "mixup": Variant(title="mixup", training={"mixed": 0.0}),
     "temperature": Variant(title="temperature: 1 instead", training={"temperature": 1.0}),
-    "confidence": Variant(
-        title="weights of confidence: all views alike", training={"confidence": False}
-    ),
     "motion": Variant(title="augmentation: flips alone", training={"motion": 0.0}),
     "inheritance": Variant(title="inherited weights", training={"inherit": False}),
     "muon": Variant(title="Muon: AdamW", training={"optimiser": "adamw", "learning_rate": 0.004}),

@@ -196,12 +196,6 @@ ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5-long": replace(
         LENET, images=96_000, training=replace(LENET.training, steps=50_000)
     ),
-    # What the two ingredients that came last bring, with the same teachers and seeds.
-    "fashion-mnist-lenet5-even": replace(
-        LENET,
-        sampler=CakeConfig(surest_share=0.0),
-        training=replace(LENET.training, confidence=False),
-    ),
     "cifar10-resnet20": RESNET20,
     "cifar10-resnet20-statistics": replace(RESNET20, sampler=CakeConfig(statistics=1.0)),
     **PAIRS,

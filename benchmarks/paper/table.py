@@ -24,8 +24,6 @@ __all__ = ["table"]
 
 HEAD = ("row", "published", "ours", "agreement", "seeds", "cost of a seed")
 SETTINGS = ("teacher", "student", "images", "sampler", "training")
-BEFORE: Mapping[str, Any] = {"surest_share": 0.0, "confidence": False}
-"""What was done before there was a setting for it, where that is not what is done today."""
 
 
 def table(folder: Path) -> str:
@@ -69,18 +67,14 @@ def _measured(row: Row, name: str, result: Mapping[str, Any]) -> tuple[str, ...]
 
 
 def _as_now(row: Row, name: str, result: Mapping[str, Any]) -> bool:
-    """Whether the settings of a result are the row's; of one that came later `BEFORE` tells."""
+    """Whether the settings of a result are the row's; one that came later says nothing of it."""
     now = json.loads(json.dumps(about(row, name)))
     return all(
-        all(now[part].get(k) == v for k, v in _with_before(result[part], now[part]).items())
+        all(now[part].get(k) == v for k, v in result[part].items())
         if isinstance(result[part], dict)
         else now[part] == result[part]
         for part in SETTINGS
     )
-
-
-def _with_before(said: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{key: value for key, value in BEFORE.items() if key in now}, **said}
 
 
 def _with_deviation(value: float, deviation: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Matching a student's answers to a teacher's: what each of N images costs, and counts."""
+"""Matching a student's answers to a teacher's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import torch
 from torch.nn import functional
 
 __all__ = [
-    "binary_confidence",
     "binary_soft_cross_entropy",
     "binary_temperature_kl",
-    "confidence",
     "soft_cross_entropy",
     "temperature_kl",
 ]
@@ -18,7 +16,7 @@ __all__ = [
 def temperature_kl(
     student: torch.Tensor, teacher: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Returns T^2 KL(teacher || student) at temperature T, [N]: summed over classes.
+    """Returns T^2 KL(teacher || student) at temperature T: mean over the batch, sum over classes.
 
     Hinton, Vinyals, Dean, arXiv 1503.02531, section 2; T^2 keeps gradients alike as T changes.
 
@@ -29,12 +27,12 @@ def temperature_kl(
     """
     wanted = functional.log_softmax(teacher / temperature, dim=1)
     given = functional.log_softmax(student / temperature, dim=1)
-    divergence = functional.kl_div(given, wanted, reduction="none", log_target=True)
-    return divergence.sum(1) * temperature**2
+    divergence = functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
+    return divergence * temperature**2
 
 
 def soft_cross_entropy(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Returns the cross-entropy of the student with the teacher's probabilities, [N].
+    """Returns the cross-entropy of the student with the teacher's probabilities, mean over N.
 
     What the authors' released student minimises (temperature 1, no hard labels).
 
@@ -42,13 +40,13 @@ def soft_cross_entropy(student: torch.Tensor, teacher: torch.Tensor) -> torch.Te
         student: logits [N, K].
         teacher: logits [N, K].
     """
-    return functional.cross_entropy(student, teacher.softmax(1), reduction="none")
+    return functional.cross_entropy(student, teacher.softmax(1))
 
 
 def binary_temperature_kl(
     student: torch.Tensor, teacher: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Returns T^2 times the KL of every label's yes or no, [N]: summed over labels.
+    """Returns T^2 times the KL of every label's yes or no: mean over the batch, sum over labels.
 
     sum_k p_k log(p_k / q_k) + (1 - p_k) log((1 - p_k) / (1 - q_k)) with p = sigmoid(teacher / T)
     and q = sigmoid(student / T): `temperature_kl` of the two-way softmax (0, z) of each label
@@ -62,26 +60,18 @@ def binary_temperature_kl(
     wanted, given = teacher / temperature, student / temperature
     yes = functional.logsigmoid(wanted) - functional.logsigmoid(given)
     no = functional.logsigmoid(-wanted) - functional.logsigmoid(-given)
-    divergence = (wanted.sigmoid() * yes + (-wanted).sigmoid() * no).sum(1)
+    divergence = (wanted.sigmoid() * yes + (-wanted).sigmoid() * no).sum(1).mean()
     return divergence * temperature**2
 
 
 def binary_soft_cross_entropy(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Returns the binary cross-entropy with the teacher's probabilities, [N]: summed over labels.
+    """Returns the binary cross-entropy with the teacher's probabilities, per label.
+
+    Mean over N, sum over K.
 
     Args:
         student: logits [N, K].
         teacher: logits [N, K].
     """
-    each = functional.binary_cross_entropy_with_logits(student, teacher.sigmoid(), reduction="none")
-    return each.sum(1)
-
-
-def confidence(teacher: torch.Tensor) -> torch.Tensor:
-    """Returns the teacher's highest probability, [N], of logits [N, K]."""
-    return teacher.softmax(1).amax(1)
-
-
-def binary_confidence(teacher: torch.Tensor) -> torch.Tensor:
-    """Returns the probability of the likelier answer to a label, mean over labels, [N]."""
-    return teacher.abs().sigmoid().mean(1)
+    total = functional.binary_cross_entropy_with_logits(student, teacher.sigmoid(), reduction="sum")
+    return total / len(student)

@@ -14,10 +14,8 @@ from torch.nn import functional
 
 from cake_edge.losses.classification import target_binary_cross_entropy, target_cross_entropy
 from cake_edge.losses.distill import (
-    binary_confidence,
     binary_soft_cross_entropy,
     binary_temperature_kl,
-    confidence,
     soft_cross_entropy,
     temperature_kl,
 )
@@ -33,11 +31,9 @@ class Head:
     """Functions of logits [N, K], alike in form whatever the logits mean."""
 
     match: Callable[[Tensor, Tensor, float], Tensor]
-    """(student, teacher, temperature) -> [N]: T^2 KL(teacher || student)."""
+    """(student, teacher, temperature) -> T^2 KL(teacher || student): mean over N, sum over K."""
     soft_cross_entropy: Callable[[Tensor, Tensor], Tensor]
-    """(student, teacher) -> [N]: cross-entropy with the teacher's probabilities."""
-    confidence: Callable[[Tensor], Tensor]
-    """teacher -> [N], at most 1: how sure it is of what it sees."""
+    """(student, teacher) -> cross-entropy with the teacher's probabilities, likewise."""
     towards: Callable[[Tensor, Tensor], Tensor]
     """(logits, targets [N]) -> [N]: what falls as the target becomes more probable."""
     probabilities: Callable[[Tensor], Tensor]
@@ -69,7 +65,6 @@ HEADS: dict[str, Head] = {
     "softmax": Head(
         match=temperature_kl,
         soft_cross_entropy=soft_cross_entropy,
-        confidence=confidence,
         towards=target_cross_entropy,
         probabilities=_softmax,
         hits=_is_highest,
@@ -77,7 +72,6 @@ HEADS: dict[str, Head] = {
     "sigmoid": Head(
         match=binary_temperature_kl,
         soft_cross_entropy=binary_soft_cross_entropy,
-        confidence=binary_confidence,
         towards=target_binary_cross_entropy,
         probabilities=torch.sigmoid,
         hits=_is_positive,

@@ -260,7 +260,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         given = self.network(images)
-        loss = self.head.match(given, logits, self.config.temperature).mean()
+        loss = self.head.match(given, logits, self.config.temperature)
         if self.config.label_weight:
             loss = loss + self.config.label_weight * functional.cross_entropy(given, labels)
         self.optimiser.zero_grad()

@@ -3,12 +3,11 @@
 Contrastive abductive knowledge extraction (Braun, Mundt, Kersting, arXiv 2306.02090) with changes:
 the diffusion starts from structured images in place of white noise, and among them from those that
 the teacher is surest of; an image is pushed to a class that the teacher already holds likely; where
-it started is kept too, and of the rest of the prior one part for how sure the teacher is of it, the
-other for making the classes even that it sees; several snapshots are kept along each trajectory, so
-that the pool spans noise levels; step size and contrast vary from tuple to tuple; and the
-contrastive term is off unless it is given a weight: on its way to a near class an image is at a
-boundary as it is. Weights are per image and do not depend on the batch, but for the statistics
-term, which is of one.
+it started is kept too, and of the rest of the prior what makes the classes even that the teacher
+sees; several snapshots are kept along each trajectory, so that the pool spans noise levels; step
+size and contrast vary from tuple to tuple; and the contrastive term is off unless it is given a
+weight: on its way to a near class an image is at a boundary as it is. Weights are per image and do
+not depend on the batch, but for the statistics term, which is of one.
 """
 
 from __future__ import annotations
@@ -69,9 +68,6 @@ class CakeConfig:
     """Share of the pool that is diffused; the rest is the balanced prior itself."""
     oversample: int = 6
     """Prior images drawn for every one that is kept."""
-    surest_share: float = 0.5
-    """Share of those that are kept, besides where a push began, for which the teacher's surest are
-    taken of as many times more; the others are taken for even classes alone."""
     starts: Literal["surest", "any"] = "surest"
     """Which prior images are diffused: those with the largest logits in their class, or any."""
     towards: Literal["near", "any"] = "near"
@@ -109,9 +105,8 @@ class CakeConfig:
     def __post_init__(self) -> None:
         PRIORS.check(self.prior)
         check_stored(self.stored, beyond_pixels(self.prior))
-        for field in ("pushed_share", "surest_share"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise UsageMistake(f"{field} is {getattr(self, field)}; it must lie in [0, 1]")
+        if not 0 <= self.pushed_share <= 1:
+            raise UsageMistake(f"pushed_share is {self.pushed_share}; it must lie in [0, 1]")
         check_choices(self)
         at_least_one(self, "oversample", "steps", "snapshots", "images_per_shard", "batch")
         not_negative(self, "classification", "variation", "statistics", "jitter")
@@ -162,8 +157,8 @@ class CakeSampler:
         rest = torch.ones(len(drawn), dtype=torch.bool, device=random.device)
         rest[begin] = False
         others = rest.nonzero().squeeze(1)
-        apart = others[self._others(logits[others], size - pushed - starts_kept, random)]
-        kept = torch.cat([begin[:starts_kept], apart])
+        apart = balanced_selection(logits[others].argmax(1), size - pushed - starts_kept)
+        kept = torch.cat([begin[:starts_kept], others[apart]])
         nobody = torch.full((len(kept),), -1, device=random.device)
         parts = [
             SyntheticBatch(
@@ -193,18 +188,6 @@ class CakeSampler:
             order = torch.randperm(len(logits), generator=random, device=random.device)
             chosen = order[balanced_selection(logits[order].argmax(1), count)]
         return chosen[torch.randperm(count, generator=random, device=random.device)]
-
-    def _others(self, logits: torch.Tensor, count: int, random: torch.Generator) -> torch.Tensor:
-        """Which of the drawn images are kept as they are, besides the starts.
-
-        Each of the two kinds is chosen from a part of its own: the surest of all would leave none
-        but the unsure for the rest.
-        """
-        share, exclusive = self.config.surest_share, self.teacher.spec.head == "softmax"
-        sure, part = round(count * share), round(len(logits) * share)
-        surest = surest_selection(logits[:part], sure, random, exclusive=exclusive)
-        even = part + balanced_selection(logits[part:].argmax(1), count - sure)
-        return torch.cat([surest, even])
 
     def _pushed(
         self, images: torch.Tensor, logits: torch.Tensor, random: torch.Generator

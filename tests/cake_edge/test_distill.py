@@ -15,7 +15,6 @@ from cake_edge.claims import claimed
 from cake_edge.diagnostics import HeldOut
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
-from cake_edge.losses.head import HEADS
 from cake_edge.pool import open_pool, synthesize
 from cake_edge.priors import PRIORS
 from cake_edge.samplers import CakeConfig
@@ -309,20 +308,6 @@ def test_an_assistant_is_refused_where_nobody_would_ask_it(teacher, pool, make_t
             tmp_path / "s.safetensors", seed=0, assistant=make_teacher("test_resnet"),
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("loss", ["kl", "soft-cross-entropy"])
-def test_a_view_counts_by_the_teachers_confidence(loss):
-    head, config = HEADS["softmax"], replace(QUICK, loss=loss)
-    wanted = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])  # 0.75 and 0.5
-    given = torch.tensor([[0.0, 1.0], [2.0, -1.0]])
-    alike = replace(config, confidence=False)
-    first, second = (
-        training._loss(given[i : i + 1], wanted[i : i + 1], alike, head) for i in range(2)
-    )
-    assert torch.allclose(training._loss(given, wanted, alike, head), (first + second) / 2)
-    weighed = (0.75 * first + 0.5 * second) / 2
-    assert torch.allclose(training._loss(given, wanted, config, head), weighed)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(teacher, pool, tmp_path):

@@ -1,13 +1,11 @@
 import json
-from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.paper.rows import ROWS
 from benchmarks.paper.run import KEPT, about
-from benchmarks.paper.table import _as_now, main, table
-from cake_edge.samplers import ForwardOnlyConfig
+from benchmarks.paper.table import main, table
 
 NAME = "fashion-mnist-lenet5"
 
@@ -82,25 +80,6 @@ def test_a_setting_that_came_later_says_nothing_of_a_result(tmp_path, result):
     del result["training"]["patience"]
     write(tmp_path, result)
     assert "earlier" not in line(tmp_path, NAME)
-
-
-@pytest.mark.parametrize(("part", "key"), [("training", "confidence"), ("sampler", "surest_share")])
-def test_a_setting_that_came_with_another_default_than_what_was_done_before_says_something(
-    tmp_path, result, part, key
-):
-    del result[part][key]
-    write(tmp_path, result)
-    assert "of 90.6, with earlier settings |" in line(tmp_path, NAME)
-
-
-def test_a_setting_that_another_sampler_has_says_nothing_of_a_result(tmp_path, result):
-    result["training"]["confidence"] = False
-    result["sampler"] = {"name": "forward-only"}
-    row = replace(
-        ROWS[NAME], sampler=ForwardOnlyConfig(),
-        training=replace(ROWS[NAME].training, confidence=False),
-    )  # fmt: skip
-    assert _as_now(row, NAME, result)
 
 
 def test_the_teacher_is_the_mean_of_those_of_the_seeds(tmp_path, result):

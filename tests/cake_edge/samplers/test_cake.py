@@ -116,43 +116,11 @@ def test_prior_images_are_chosen_for_even_classes(make_teacher):
     teacher.network.head.bias -= teacher(images).median(0).values
 
     def unevenness(oversample):
-        config = CakeConfig(
-            pushed_share=0.0, oversample=oversample, surest_share=0.0, images_per_shard=100
-        )
+        config = CakeConfig(pushed_share=0.0, oversample=oversample, images_per_shard=100)
         shard = config.build(teacher, count=100, seed=0).shard(0)
         return torch.bincount(shard.logits.argmax(1), minlength=4).double().std()
 
     assert unevenness(20) < 0.8 * unevenness(1)
-
-
-def test_a_share_of_the_images_kept_as_drawn_are_the_teachers_surest(make_teacher):
-    teacher = make_teacher("plain")
-
-    def kept(share):
-        config = CakeConfig(
-            pushed_share=0.0, surest_share=share, images_per_shard=120, stored="float32"
-        )
-        return config.build(teacher, count=120, seed=0).shard(0)
-
-    none, half, whole = kept(0.0), kept(0.5), kept(1.0)
-    assert len(none) == len(half) == len(whole) == 120
-    heights = [(shard.logits.amax(1) - shard.logits.mean(1)) for shard in (none, half, whole)]
-    # The first half of the half are chosen as all of the whole are, and the rest as none are.
-    parts = [heights[1][:60].mean(), heights[1][60:].mean()]
-    assert heights[0].mean() + 0.1 * heights[0].std() < parts[0]
-    assert parts[1] < parts[0]
-    assert heights[0].mean() < heights[1].mean() < heights[2].mean()
-
-
-@pytest.mark.parametrize("oversample", [1, 2])
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("pushed", [0.0, 1 / 3, 0.9, 1.0])
-def test_any_shares_give_as_many_images_as_were_asked_for(make_teacher, pushed, share, oversample):
-    config = CakeConfig(
-        **{**QUICK, "oversample": oversample, "steps": 1}, pushed_share=pushed, surest_share=share
-    )
-    sampler = config.build(make_teacher("plain"), count=24 + 7, seed=0)
-    assert [len(sampler.shard(index)) for index in range(2)] == [24, 7]
 
 
 def test_a_last_shard_may_be_short(make_teacher):
@@ -172,8 +140,7 @@ def test_a_teacher_that_answers_nan_is_refused(make_teacher):
     ("settings", "words"),
     [
         ({"prior": "structurd"}, "did you mean structured"),
-        ({"pushed_share": 1.5}, r"pushed_share is 1.5; it must lie in \[0, 1\]"),
-        ({"surest_share": -0.5}, r"surest_share is -0.5; it must lie in \[0, 1\]"),
+        ({"pushed_share": 1.5}, r"must lie in \[0, 1\]"),
         ({"steps": 0}, "at least 1"),
         ({"tuple_size": 1}, "at least 2"),
         ({"contrast": (0.1, 0.01)}, r"0 < low <= high, or \[0, 0\]"),
