@@ -142,23 +142,35 @@ def test_every_paper_row_says_how_it_was_made_and_keeps_the_student_it_is_about(
         assert kept.stat().st_size <= 2**20
 
 
-def test_the_teachers_of_todays_row_are_set_beside_what_they_gave_before(root):
-    """Seed by seed: its teacher's accuracy, and what was earlier made of the same one."""
-    folder, rows = root / "benchmarks/results/paper", {}
-    for name in ("", "-again", "-teacher-1", "-teacher-2"):
-        path = folder / f"earlier/fashion-mnist-lenet5{name}.json"
-        rows[name] = json.loads(path.read_text())
-        assert {"command", "commit", "environment"} <= rows[name].keys()
+def test_what_was_taken_out_is_set_beside_the_rows_that_are_without_it(root):
+    folder = root / "benchmarks/results/paper"
     said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
     said = " ".join(said.partition("* LeNet-5 to its half:")[2].partition("\n* What is")[0].split())
-    now = json.loads((folder / "fashion-mnist-lenet5.json").read_text())["measured"]
-    before = [rows[name]["measured"]["0"] for name in ("-again", "-teacher-1", "-teacher-2")]
-    for one, old in zip(now.values(), before, strict=True):
-        assert one["teacher_top1"] == old["teacher_top1"]
-        quoted = f"{old['agreement']:.1f} % before and {one['agreement']:.1f} now"
-        assert quoted in said, quoted
-    old = rows[""]["summary"]
-    assert f"{old['top1_mean']:.1f} ± {old['top1_deviation']:.1f} % top-1" in said
+
+    def rows(name):
+        found = [
+            json.loads((folder / path).read_text())
+            for path in (f"{name}.json", f"earlier/{name}-weighed.json")
+        ]
+        assert all({"command", "commit", "environment"} <= one.keys() for one in found)
+        return [one["measured"] for one in found]
+
+    without, both = rows("fashion-mnist-lenet5")
+    assert without.keys() == both.keys()
+    for seed, one in without.items():
+        assert one["teacher_top1"] == both[seed]["teacher_top1"]
+        assert f"from {one['agreement']:.1f} to {both[seed]['agreement']:.1f} %" in said
+    for name in ("fashion-mnist-mlp-cnn", "fashion-mnist-resnet-mlp"):
+        without, both = rows(name)
+        assert f"{both['0']['top1']:.1f}" in said
+        assert f"where it has {without['0']['top1']:.1f}" in said or (
+            f"where the row has {without['0']['top1']:.1f}" in said
+        )
+    without, both = rows("cifar10-resnet20")
+    assert f"{both['0']['agreement']:.1f} % agreement where the row" in said
+    assert f"has {without['0']['agreement']:.1f}, one seed each" in said
+    summary = json.loads((folder / "earlier/fashion-mnist-lenet5.json").read_text())["summary"]
+    assert f"{summary['top1_mean']:.1f} ± {summary['top1_deviation']:.1f} % top-1" in said
 
 
 def test_the_documentation_says_what_the_latency_harness_costs(root):
