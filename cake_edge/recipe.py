@@ -19,7 +19,6 @@ from cake_edge.distill import DISTILL_PRESETS, DistillConfig
 from cake_edge.errors import UsageMistake, near_names
 from cake_edge.precision import Precision, check_precision
 from cake_edge.priors import anchored, placeless
-from cake_edge.provenance import sha256_json
 from cake_edge.samplers import SamplerConfig, sampler_settings
 from cake_edge.settings import parse_toml, place, settings_from_dict, settings_to_dict
 from cake_edge.spec import ImageSpec
@@ -37,7 +36,6 @@ __all__ = [
     "distill_settings",
     "load_recipe",
     "placeless_values",
-    "recipe_digest",
     "resolved",
     "standard_recipe",
 ]
@@ -371,8 +369,3 @@ def placeless_values(recipe: Recipe) -> dict[str, Any]:
         settings["prior"] = placeless(settings["prior"])
     del values["evaluate"]["data"]
     return values
-
-
-def recipe_digest(recipe: Recipe) -> str:
-    """Returns a SHA-256 of what a recipe computes: the same wherever its files lie."""
-    return sha256_json(placeless_values(recipe))

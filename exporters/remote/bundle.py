@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import ast
 import io
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from cake_edge.errors import ArtifactError
 
-__all__ = ["bundle", "needed_modules", "needed_packages"]
+__all__ = ["bundle", "needed_modules"]
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("cake_edge", "exporters")
@@ -69,16 +68,6 @@ def needed_modules() -> frozenset[str]:
             needed.add(name)
             waiting += [module for module in _imports(name) if module.split(".")[0] in OURS]
     return frozenset(needed)
-
-
-def needed_packages() -> frozenset[str]:
-    """The names of what else is imported as the bundled modules are loaded, Python's own aside."""
-    found = {
-        module.partition(".")[0]
-        for name in needed_modules()
-        for module in _at_top(ast.parse(_source(name).read_text(encoding="utf-8")).body)
-    }
-    return frozenset(found - set(OURS) - sys.stdlib_module_names)
 
 
 def _imports(name: str) -> Iterator[str]:

@@ -10,12 +10,12 @@ weights may be stored in INT8 for their size alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exporters.tensorrt.layers import Layer, layers_from_log
+from exporters.tensorrt.layers import Layer
 
-__all__ = ["coverage_from_layers", "coverage_from_log"]
+__all__ = ["coverage_from_layers"]
 
 DEQUANTIZES = "runtime_fusion"
 FACTORS = 2
@@ -46,9 +46,3 @@ def coverage_from_layers(layers: Sequence[Layer], weighted: Mapping[str, str]) -
         "int8_share": counted[True].total() / len(weighted) if weighted else 0.0,
         "left_float": [name for name in weighted if name not in integer],
     }
-
-
-def coverage_from_log(lines: Iterable[str], weighted: Mapping[str, str]) -> dict[str, Any] | None:
-    """As `coverage_from_layers`, of the verbose log of a build; None where it lists no layers."""
-    layers = layers_from_log(lines)
-    return None if layers is None else coverage_from_layers(layers, weighted)

@@ -18,7 +18,7 @@ from cake_edge.recipe import (
     EvaluationConfig,
     SynthesisConfig,
     load_recipe,
-    recipe_digest,
+    placeless_values,
     resolved,
     standard_recipe,
 )
@@ -222,16 +222,16 @@ def test_resolved_has_every_default_and_is_a_recipe_again(write: Callable[[str],
         settings_from_dict(config, values[table], table)
 
 
-def test_the_digest_follows_what_is_computed_and_not_where_files_lie(
+def test_placeless_values_follow_what_is_computed_and_not_where_files_lie(
     write: Callable[[str], Path], tmp_path: Path
 ) -> None:
     recipe = load_recipe(write(RECIPE))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "other.toml").write_text(RECIPE, encoding="utf-8")
-    assert recipe_digest(load_recipe(elsewhere / "other.toml")) == recipe_digest(recipe)
-    assert recipe_digest(replace(recipe, seed=9)) != recipe_digest(recipe)
-    assert recipe_digest(load_recipe(write(RECIPE), budget="smoke")) != recipe_digest(recipe)
+    assert placeless_values(load_recipe(elsewhere / "other.toml")) == placeless_values(recipe)
+    assert placeless_values(replace(recipe, seed=9)) != placeless_values(recipe)
+    assert placeless_values(load_recipe(write(RECIPE), budget="smoke")) != placeless_values(recipe)
 
 
 def shipped(root: Path) -> list[tuple[Path, str | None]]:
@@ -270,17 +270,17 @@ def test_further_teachers_are_read_as_the_first_or_say_all_of_their_own(
     assert settings_from_dict(TeacherConfig, values["teacher"], "teacher") == recipe.teacher
 
 
-def test_the_digest_has_the_further_teachers_and_not_where_they_lie(
+def test_placeless_values_have_the_further_teachers_and_not_where_they_lie(
     write: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    def digest(*names: str) -> str:
+    def values(*names: str) -> dict[str, Any]:
         also = ", ".join(f'"{name}"' for name in names)
-        return recipe_digest(
+        return placeless_values(
             load_recipe(write(RECIPE.replace("arch =", f"also = [{also}]\narch =")))
         )
 
-    assert digest() == recipe_digest(load_recipe(write(RECIPE)))
-    assert digest("one/b.pth") == digest("other/b.pth") != digest("b.pth", "c.pth") != digest()
+    assert values() == placeless_values(load_recipe(write(RECIPE)))
+    assert values("one/b.pth") == values("other/b.pth") != values("b.pth", "c.pth") != values()
 
 
 def test_an_assistant_has_a_table_and_a_budget(write: Callable[[str], Path]) -> None:
@@ -342,7 +342,7 @@ def test_the_documentation_has_every_key_and_its_default(root: Path) -> None:
 
 def test_images_of_the_user_s_own_lie_beside_the_recipe_and_move_with_it(tmp_path: Path) -> None:
     text = RECIPE.replace("steps = 8", 'steps = 8, prior = "folder:photos"')
-    digests = set()
+    found = []
     for place in ("one", "other"):
         path = tmp_path / place / "recipe.toml"
         path.parent.mkdir()
@@ -350,8 +350,8 @@ def test_images_of_the_user_s_own_lie_beside_the_recipe_and_move_with_it(tmp_pat
         recipe = load_recipe(path)
         assert isinstance(recipe.synthesis.settings, CakeConfig)
         assert recipe.synthesis.settings.prior == f"folder:{path.parent / 'photos'}"
-        digests.add(recipe_digest(recipe))
-    assert len(digests) == 1
+        found.append(placeless_values(recipe))
+    assert found[0] == found[1]
 
 
 def test_the_documented_recipe_is_valid(root: Path, write: Callable[[str], Path]) -> None:

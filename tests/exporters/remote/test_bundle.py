@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import subprocess
 import sys
@@ -12,11 +13,21 @@ import pytest
 
 from cake_edge.errors import ArtifactError
 from exporters.remote import bundle as module
-from exporters.remote.bundle import bundle, needed_modules, needed_packages
+from exporters.remote.bundle import bundle, needed_modules
 
 
 def names():
     return zipfile.ZipFile(io.BytesIO(bundle())).namelist()
+
+
+def needed_packages():
+    """What else is imported as the bundled modules are loaded, Python's own modules aside."""
+    found = {
+        name.partition(".")[0]
+        for needed in needed_modules()
+        for name in module._at_top(ast.parse(module._source(needed).read_text()).body)
+    }
+    return found - set(module.OURS) - sys.stdlib_module_names
 
 
 def test_equal_sources_give_equal_bytes():

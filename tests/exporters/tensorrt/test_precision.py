@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exporters.tensorrt.precision import coverage_from_log
+from exporters.tensorrt.layers import layers_from_log
+from exporters.tensorrt.precision import coverage_from_layers
 
 
 def layer(kind: str, types: tuple[str, ...], constants: tuple[str, ...], *nodes: str) -> str:
@@ -36,7 +37,9 @@ LOG = "Layers:\n" + "\n".join(
 
 
 def test_what_multiplies_two_int8_tensors_is_integer() -> None:
-    assert coverage_from_log(["Graph construction", LOG], WEIGHTED) == {
+    layers = layers_from_log(["Graph construction", LOG])
+    assert layers is not None
+    assert coverage_from_layers(layers, WEIGHTED) == {
         "int8": {"Conv": 1, "MatMul": 1},
         "float": {"MatMul": 2},
         "int8_share": 0.5,
@@ -45,10 +48,8 @@ def test_what_multiplies_two_int8_tensors_is_integer() -> None:
 
 
 def test_a_log_without_layers_tells_nothing() -> None:
-    assert coverage_from_log(["Graph construction"], WEIGHTED) is None
+    assert layers_from_log(["Graph construction"]) is None
 
 
 def test_an_engine_without_products_has_no_share() -> None:
-    found = coverage_from_log(["Layers:\n"], {})
-    assert found is not None
-    assert found["int8_share"] == 0.0
+    assert coverage_from_layers([], {})["int8_share"] == 0.0
