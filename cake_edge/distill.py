@@ -51,6 +51,9 @@ class DistillResult:
     teacher with a sigmoid, percent of its decisions on labels that are the student's."""
     agreement_families: dict[str, float]
     """The same on families of images that the pool does not start from, their classes made even."""
+    matching: dict[str, float] | None
+    """How near the views' statistics are to those that the teacher's batch norms remember, as
+    `matching.Matching` says; empty where it remembers none, None where that was not asked."""
     inherited: int
     """Tensors that started from the weights of the teacher, or of its assistant."""
 
@@ -167,7 +170,7 @@ def distill_share(
             try:
                 average, history = train(
                     network, answering, pool, config, key, _state_path(out),
-                    team=team, seed=seed, workers=workers, progress=progress,
+                    team=team, remembers=teacher, seed=seed, workers=workers, progress=progress,
                 )  # fmt: skip
             except NumericsError as error:
                 raise NumericsError(f"{error}{_rescued(out, key, rank, write)}") from error
@@ -199,6 +202,7 @@ def _result(
         agreement_families=agreement_by_family(
             trained, teacher, pool.about["config"].get("prior"), seed
         ),
+        matching=history.matching,
         inherited=int(about.manifest["inherited"]),
     )
 

@@ -50,6 +50,9 @@ class DistillConfig:
     """How far augmentation turns, moves and scales; 0 for flips alone."""
     mixed: float = 0.5
     """Share of views that are blended with another."""
+    match: bool = True
+    """Draw views so that together they have the statistics that the teacher's batch norms remember,
+    where there are any; it takes the place of `balance` then."""
     balance: bool = True
     """Draw the classes that the teacher sees evenly; off: every image once before any again."""
     precision: Precision = "float32"
@@ -107,6 +110,7 @@ DISTILL_PRESETS: dict[str, DistillConfig] = {
         average=0.0,
         augment=False,
         mixed=0.0,
+        match=False,
         balance=False,
         inherit=False,
     ),

@@ -19,6 +19,7 @@ from torch import nn
 __all__ = [
     "LayerStatistics",
     "StatisticsWatch",
+    "input_of",
     "last_layer",
     "statistics_layers",
     "watch_input",
@@ -105,7 +106,7 @@ def watch_statistics(network: nn.Module) -> Iterator[StatisticsWatch]:
     def hook_of(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
             if torch.is_grad_enabled():
-                watch.add(name, _given(args, named))
+                watch.add(name, input_of(args, named))
 
         return hook
 
@@ -120,8 +121,8 @@ def watch_statistics(network: nn.Module) -> Iterator[StatisticsWatch]:
             handle.remove()
 
 
-def _given(args: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
-    """What a layer is called with, by place or by name."""
+def input_of(args: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+    """Returns what a layer is called with, by place or by name, for hooks of any kind."""
     given: torch.Tensor = args[0] if args else next(iter(named.values()))
     return given
 
@@ -132,7 +133,7 @@ def watch_input(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
     inputs: list[torch.Tensor] = []
 
     def hook(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        inputs.append(_given(args, named))
+        inputs.append(input_of(args, named))
 
     handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
     try:

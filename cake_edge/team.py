@@ -55,6 +55,14 @@ class Team:
         averaged: torch.Tensor = reduce(value, "mean")
         return averaged
 
+    def agree(self, value: torch.Tensor) -> torch.Tensor:
+        """Returns, on every rank, the first one's tensor; of one shape on all of them."""
+        if self.rank.alone:
+            return value
+        told = value.to(self.device)
+        self._broadcast(told)
+        return told.to(value.device)
+
     def decide(self, question: Callable[[], bool]) -> bool:
         """Returns, on every rank, what the first one answers.
 

@@ -25,6 +25,7 @@ from cake_edge.diagnostics import HeldOut
 from cake_edge.distill_config import DistillConfig
 from cake_edge.errors import CakeEdgeError, NumericsError, UsageMistake
 from cake_edge.losses.head import Head, head_of
+from cake_edge.matching import match_statistics
 from cake_edge.pool import Pool
 from cake_edge.precision import mixed, refuse_unsound
 from cake_edge.progress import Progress
@@ -58,6 +59,7 @@ def train(
     workers: int,
     progress: Progress,
     team: Team = SOLO,
+    remembers: FrozenTeacher | None = None,
     views_of: Callable[..., Views] = Views,
 ) -> tuple[Average, History]:
     """Trains `network` in place, from where an interrupted run stopped.
@@ -67,6 +69,8 @@ def train(
             is written over.
         state_path: where the state of the unfinished run lies, on the first rank.
         team: the ranks that train; another number of them may go on with a run.
+        remembers: whose batch norms the views are matched to, where that is asked; `teacher`, if it
+            is not given.
         views_of: makes the views; takes what `Views` does.
 
     Returns:
@@ -95,9 +99,10 @@ def train(
     images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
         workers = 0
+    weights = _weights(remembers or teacher, images, config, seed, team, history)
     views = views_of(
         images, logits, teacher, config.views(),
-        seed=seed, first=done, last=config.steps, rank=team.rank,
+        seed=seed, first=done, last=config.steps, rank=team.rank, weights=weights,
     )  # fmt: skip
     head = head_of(teacher.spec)
     every = max(1, config.steps // CURVE_POINTS)
@@ -148,6 +153,23 @@ def train(
             )  # fmt: skip
             saved = time.monotonic()
     return average, history
+
+
+def _weights(
+    teacher: FrozenTeacher,
+    images: ImageSource,
+    config: DistillConfig,
+    seed: int,
+    team: Team,
+    history: History,
+) -> torch.Tensor | None:
+    """How often each image is shown, and a note of what that brings; None leaves it to `config`."""
+    if not config.match:
+        return None
+    found = match_statistics(teacher, images, len(images), seed=seed)
+    history.matching = found.to_dict() if found is not None else {}
+    # Ranks draw as if each made all views, and machines may differ in the last bits of a sum.
+    return team.agree(found.weights) if found is not None else None
 
 
 class _Stopping:

@@ -50,6 +50,9 @@ class History:
     """(step, percent of decisions on held-out images that are the teacher's), where they decide."""
     turned: int | None = None
     """The step from which the learning rate falls, where that was decided on the way."""
+    matching: dict[str, float] | None = None
+    """How well the views' statistics match those that the teacher remembers, as
+    `Matching.to_dict` says: empty where it remembers none, None where nobody asked."""
     ranks: list[int] = field(default_factory=list)
     """How many ranks have trained, in turn."""
 
@@ -61,6 +64,7 @@ class History:
             curve=[(int(step), float(loss)) for step, loss in values["curve"]],
             checks=[(int(step), float(alike)) for step, alike in values["checks"]],
             turned=None if values["turned"] is None else int(values["turned"]),
+            matching=values.get("matching"),
             ranks=[int(number) for number in values["ranks"]],
         )
 

@@ -39,7 +39,8 @@ class ViewConfig:
     mixed: float
     """Share of the views that are blended with another view (mixup)."""
     balance: bool
-    """Draw classes evenly, then an image of the class; otherwise every image once an epoch."""
+    """Draw classes evenly, then an image of the class; otherwise every image once an epoch. Of no
+    account where images have weights."""
     precision: Precision = "float32"
     """In which the teacher answers views that are changed."""
 
@@ -66,11 +67,20 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         first: int,
         last: int,
         rank: Rank = ALONE,
+        weights: torch.Tensor | None = None,
     ) -> None:
+        """Names what views are made of.
+
+        Args:
+            images: N of them.
+            logits: [N, K], the teacher's of them.
+            weights: [N], of which an image is drawn in proportion; None goes by `config`.
+        """
         self.images, self.logits, self.teacher, self.config = images, logits, teacher, config
         self.seed, self.first, self.last, self.rank = seed, first, last, rank
         self.order, self.starts, self.sizes = class_index(logits.argmax(1))
         self._orders: dict[int, torch.Tensor] = {}
+        self._mass = None if weights is None else weights.double().cumsum(0).to(logits.device)
         self._shape = (teacher.spec.height, teacher.spec.width)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,6 +116,10 @@ class Views(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def _draw(self, step: int, random: torch.Generator) -> torch.Tensor:
         shape, device = (self.config.batch,), random.device
+        if self._mass is not None:
+            share = torch.rand(shape, generator=random, device=device, dtype=torch.float64)
+            place = torch.searchsorted(self._mass, share * self._mass[-1], right=True)
+            return place.clamp_max(len(self._mass) - 1)
         if not self.config.balance:
             return self._next_of_epoch(step)
         group = torch.randint(len(self.sizes), shape, generator=random, device=device)

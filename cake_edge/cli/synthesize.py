@@ -50,7 +50,8 @@ __all__ = ["command"]
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="bfloat16: faster on CUDA and on processors with AVX512-BF16, slower on others.",
+    help="bfloat16: faster on CUDA and on some processors with AVX512-BF16, slower on others. "
+    "cake-paper always computes in bfloat16, as released.",
 )
 @click.option("--count", type=click.IntRange(min=1), required=True, help="Images in the pool.")
 @settings_option(

@@ -20,12 +20,17 @@ def pool_of(labels):
     return images, logits
 
 
-def views_of(teacher, labels=(0, 0, 0, 0, 0, 1, 1, 3), last=4, rank=ALONE, **settings):
+def views_of(
+    teacher, labels=(0, 0, 0, 0, 0, 1, 1, 3), last=4, rank=ALONE, weights=None, **settings
+):
     config = {"batch": 64, "augment": True, "motion": 1.0, "mixed": 0.5, "balance": True}
     images, logits = pool_of(list(labels))
     settings = ViewConfig(**{**config, **settings})
     source = HeldImages(images, teacher.spec)
-    return Views(source, logits, teacher, settings, seed=0, first=0, last=last, rank=rank)
+    return Views(
+        source, logits, teacher, settings,
+        seed=0, first=0, last=last, rank=rank, weights=weights,
+    )  # fmt: skip
 
 
 def test_teacher_s_logits_are_of_the_very_view(teacher):
@@ -76,6 +81,22 @@ def test_balance_draws_the_classes_that_occur_evenly(teacher):
 
     assert shares(True) == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], abs=0.04)
     assert shares(False) == pytest.approx([5 / 8, 2 / 8, 0, 1 / 8])
+
+
+def test_weights_say_how_often_an_image_is_drawn(teacher):
+    weights = torch.tensor([0.0, 0.5, 0, 0, 0.1, 0.3, 0.1, 0])
+    views = views_of(teacher, weights=weights, batch=20000)
+    drawn = views._draw(0, generator(0, "drawn"))
+    shares = torch.bincount(drawn, minlength=8) / 20000
+    assert (shares == 0).equal(weights == 0)
+    torch.testing.assert_close(shares, weights, atol=0.02, rtol=0)
+
+
+def test_ranks_draw_by_weights_as_one_process_does(teacher):
+    weights = torch.arange(8.0)
+    whole = views_of(teacher, batch=12, weights=weights).step(1)
+    part = views_of(teacher, batch=12, weights=weights, rank=Rank(index=1, world=2)).step(1)
+    assert torch.equal(part[0], whole[0][1::2])
 
 
 def test_without_balance_every_image_comes_once_an_epoch_in_an_order_of_its_own(teacher):

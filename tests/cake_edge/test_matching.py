@@ -1,0 +1,168 @@
+"""Weights under which a pool has the statistics that a teacher's batch norms remember."""
+
+import pytest
+import torch
+from timm.layers.evo_norm import EvoNorm2dB0
+from torch import nn
+
+from cake_edge import matching
+from cake_edge.matching import match_statistics
+from cake_edge.seeding import generator
+from cake_edge.stored_images import HeldImages
+from cake_edge.teachers.frozen import FrozenTeacher
+
+SHARE = 0.3
+"""Of the pool's images, those that are like the teacher's data."""
+
+
+class Net(nn.Module):
+    """One convolution, what normalises it (once or twice), and a head."""
+
+    def __init__(self, norm: nn.Module, *, twice: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, padding=1)
+        self.norm, self.twice = norm, twice
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, images):
+        maps = self.norm(self.conv(images))
+        if self.twice:
+            maps = self.norm(maps)
+        return self.head(maps.relu().mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def images():
+    """[N, 1, 16, 16]: some bright and smooth as the data, the rest dark or noisy."""
+    random = generator(0, "matching", "images")
+    like = _data(random, 300)
+    other = torch.randn((700, 1, 16, 16), generator=random) * 0.7 - 1.2
+    return torch.cat([like, other])
+
+
+def _data(random, count):
+    level = torch.rand((count, 1, 1, 1), generator=random)
+    return level + 0.3 * torch.randn((count, 1, 16, 16), generator=random)
+
+
+def taught(net, spec):
+    """A teacher whose norm has seen data."""
+    random = generator(0, "matching", "data")
+    with torch.no_grad():
+        for module in (net.conv, net.head):
+            module.weight.copy_(torch.randn(module.weight.shape, generator=random) / 3)
+        for _ in range(200):
+            net.train()(_data(random, 64))
+    return frozen(net, spec)
+
+
+def frozen(net, spec):
+    return FrozenTeacher(net.eval(), spec, architecture="a net of the test")
+
+
+@pytest.fixture(scope="module")
+def spec(make_teacher):
+    return make_teacher("plain").spec
+
+
+@pytest.fixture(scope="module")
+def teacher(spec):
+    return taught(Net(nn.BatchNorm2d(6)), spec)
+
+
+def matched(teacher, images, seed=0):
+    found = match_statistics(teacher, HeldImages(images, teacher.spec), len(images), seed=seed)
+    assert found is not None
+    return found
+
+
+def distance(teacher, images, weights):
+    """By the definition: how far what enters the norm is, weighed, from what it remembers."""
+    norm = teacher.network.norm
+    with torch.no_grad():
+        maps = teacher.network.conv(images).double()
+    scaled = (maps - norm.running_mean[:, None, None]) / norm.running_var.sqrt()[:, None, None]
+    shift = weights @ scaled.mean((2, 3))
+    second = weights @ scaled.square().mean((2, 3)) - 1
+    return float(shift.square().mean() + second.square().mean())
+
+
+def test_images_like_the_data_are_shown_more_often(teacher, images):
+    found = matched(teacher, images)
+    assert float(found.weights.sum()) == pytest.approx(1)
+    assert float(found.weights[:300].sum()) > 0.6 > 2 * SHARE - 1e-9
+    even = torch.full((1000,), 1e-3, dtype=torch.float64)
+    assert found.distance_even == pytest.approx(distance(teacher, images, even), rel=1e-3)
+    assert found.distance_matched == pytest.approx(
+        distance(teacher, images, found.weights), rel=1e-3
+    )
+    assert found.distance_matched < found.distance_even / 5
+
+
+def test_a_quarter_of_the_pool_stays_in_effect(teacher, images):
+    few = torch.cat([images[:5], images[300:]])
+    found = matched(teacher, few)
+    assert 0.25 <= found.effective < 0.9
+    assert found.effective == pytest.approx(1 / float(found.weights.square().sum() * len(few)))
+    assert found.distance_matched < found.distance_even
+
+
+def test_a_pool_that_has_the_moments_is_left_as_it_is(teacher):
+    data = _data(generator(1, "matching", "more"), 1000)
+    assert matched(teacher, data).effective > 0.9
+
+
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.GroupNorm(2, 6), EvoNorm2dB0(6)])
+def test_a_teacher_that_remembers_no_mean_has_nothing_to_match(norm, spec, images):
+    teacher = frozen(Net(norm), spec)
+    assert match_statistics(teacher, HeldImages(images, spec), 100, seed=0) is None
+
+
+def test_a_norm_that_is_never_called_has_nothing_to_match(spec, images):
+    net = Net(nn.Identity())
+    net.unused = nn.BatchNorm2d(6)
+    teacher = frozen(net, spec)
+    assert match_statistics(teacher, HeldImages(images, spec), 100, seed=0) is None
+
+
+def test_what_is_found_on_some_images_weighs_all(teacher, images, monkeypatch):
+    whole = matched(teacher, images)
+    monkeypatch.setattr(matching, "FITTED_ON", 400)
+    some = matched(teacher, images)
+    assert len(some.weights) == 1000
+    assert some.distance_even == pytest.approx(whole.distance_even, rel=1e-4)
+    assert some.distance_matched == pytest.approx(distance(teacher, images, some.weights), rel=1e-3)
+    assert float(some.weights[:300].sum()) == pytest.approx(
+        float(whole.weights[:300].sum()), abs=0.1
+    )
+
+
+def test_more_moments_than_are_held_are_matched_in_sums(teacher, images, monkeypatch):
+    monkeypatch.setattr(matching, "FEATURES", 5)
+    found = matched(teacher, images)
+    even = torch.full((1000,), 1e-3, dtype=torch.float64)
+    assert distance(teacher, images, found.weights) < distance(teacher, images, even) / 2
+
+
+def test_a_channel_without_variance_does_not_decide(spec, images):
+    net = Net(nn.BatchNorm2d(6))
+    teacher = taught(net, spec)
+    alive = matched(teacher, images)
+    with torch.no_grad():
+        net.conv.weight[0] = 0
+        net.conv.bias[0] = 1e-4
+        net.norm.running_mean[0] = 0
+        net.norm.running_var[0] = 1e-14
+    assert float(matched(teacher, images).weights[:300].sum()) > 0.8 * float(
+        alive.weights[:300].sum()
+    )
+
+
+def test_a_norm_that_is_called_twice_is_matched_over_both_calls(spec, images):
+    teacher = taught(Net(nn.BatchNorm2d(6, momentum=0.01), twice=True), spec)
+    found = matched(teacher, images)
+    assert found.distance_matched < found.distance_even
+
+
+def test_seed_and_images_decide(teacher, images):
+    assert torch.equal(matched(teacher, images).weights, matched(teacher, images).weights)
