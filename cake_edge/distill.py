@@ -53,7 +53,7 @@ class DistillResult:
     """The same on families of images that the pool does not start from, their classes made even."""
     matching: dict[str, float] | None
     """How near the views' statistics are to those that the teacher's batch norms remember, as
-    `matching.Matching` says; empty where it remembers none, None where that was not asked."""
+    `matching.Matching` says; empty where there is nothing to match, None where nobody asked."""
     inherited: int
     """Tensors that started from the weights of the teacher, or of its assistant."""
 

@@ -51,8 +51,8 @@ class DistillConfig:
     mixed: float = 0.5
     """Share of views that are blended with another."""
     match: bool = True
-    """Draw views so that together they have the statistics that the teacher's batch norms remember,
-    where there are any; it takes the place of `balance` then."""
+    """Draw images that were not pushed so that together they have the statistics that the teacher's
+    batch norms remember, where there are any; it takes the place of `balance` then."""
     balance: bool = True
     """Draw the classes that the teacher sees evenly; off: every image once before any again."""
     precision: Precision = "float32"

@@ -6,6 +6,9 @@ a weight: of all weightings under which the channels have those moments the one 
 (an exponential tilt; Jaynes 1957, and entropy balancing, Hainmueller 2012). No image is moved and
 none is made: what is in a pool already is shown more or less often. Where the pool cannot have
 those moments, or only by showing very few images, they are met as far as a quarter of it allows.
+
+Images that were pushed keep their share of the views: they are there to show where the teacher
+decides, and few of them look like data.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from cake_edge.teachers.frozen import FrozenTeacher
 __all__ = ["Matching", "match_statistics"]
 
 EFFECTIVE = 0.25
-"""Least share of the pool that the weights leave in effect (Kish): 1 / (N sum w^2)."""
+"""Least share of the images that the weights leave in effect (Kish): 1 / (N sum w^2)."""
 FITTED_ON = 32_768
 """Images that the tilt is found on; all others are weighed by it. Bounds memory."""
 FEATURES = 2_048
@@ -49,13 +52,13 @@ class Matching:
     weights: torch.Tensor
     """[N] in float64 on the CPU; they sum to 1."""
     distance_even: float
-    """Of the moments from those remembered, all images shown alike: per layer the mean square
-    over channels of the shift in standard deviations plus that of the relative second moment,
-    summed over the layers."""
+    """From the moments remembered to those of the images as drawn, all shown alike: per layer the
+    mean square over channels of the shift in standard deviations plus that of the relative second
+    moment, summed over the layers."""
     distance_matched: float
     """The same with the weights."""
     effective: float
-    """Share of the pool that is in effect, in (0, 1]."""
+    """Share of the images as drawn that is in effect, in (0, 1]."""
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for the manifest; the weights follow from teacher and pool."""
@@ -67,24 +70,26 @@ class Matching:
 
 
 def match_statistics(
-    teacher: FrozenTeacher, images: ImageSource, count: int, *, seed: int
+    teacher: FrozenTeacher, images: ImageSource, drawn: torch.Tensor, *, seed: int
 ) -> Matching | None:
-    """Weighs the first `count` images of a source; None where the teacher remembers no statistics.
+    """Weighs images; None where the teacher remembers no statistics, or no image is as drawn.
 
     Costs one pass of the teacher over the images, and another where there are more than the tilt
     is found on; in memory 8 kB for each of those at most.
 
     Args:
         teacher: whose batch norms are matched: the one that has seen data, and no student of it.
+        images: N of them.
+        drawn: [N] bool, those that may be weighed; the others all have the weight 1 / N.
         seed: of which images the tilt is found on.
     """
-    moments = _Moments(teacher, seed)
-    if not moments.layers:
+    moments, which = _Moments(teacher, seed), drawn.cpu().nonzero().squeeze(1)
+    count = len(which)
+    if not moments.layers or not count:
         return None
-    random = generator(seed, "matching", 0)
-    order = torch.randperm(count, generator=random)
+    order = torch.randperm(count, generator=generator(seed, "matching", 0))
     with moments.watched():
-        fitted = order[:FITTED_ON].sort().values
+        fitted = which[order[:FITTED_ON].sort().values]
         held = torch.cat(list(moments.of(images, fitted)))
         if not held.shape[1]:
             return None
@@ -93,24 +98,26 @@ def match_statistics(
             scores = held.double() @ tilt.double()
             even, matched = held.mean(0), (scores.softmax(0) @ held.double()).float()
         else:
-            scores, even, matched = _over_all(moments, images, count, tilt)
-    weights = scores.cpu().softmax(0)
+            scores, even, matched = _over_all(moments, images, which, tilt)
+    share = scores.cpu().softmax(0)
+    weights = torch.full((len(drawn),), 1 / len(drawn), dtype=torch.float64)
+    weights[which] = share * (count / len(drawn))
     return Matching(
         weights=weights,
         distance_even=float(even.square().sum()),
         distance_matched=float(matched.square().sum()),
-        effective=_effective(weights),
+        effective=_effective(share),
     )
 
 
 def _over_all(
-    moments: _Moments, images: ImageSource, count: int, tilt: torch.Tensor
+    moments: _Moments, images: ImageSource, which: torch.Tensor, tilt: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scores of all images, and the mean of their moments, even and weighed, in one pass."""
+    """Scores of the images, and the mean of their moments, even and weighed, in one pass."""
     scores: list[torch.Tensor] = []
     total = torch.zeros(len(tilt), dtype=torch.float64, device=tilt.device)
     weighed, mass, top = total.clone(), total.new_zeros(()), total.new_full((), -torch.inf)
-    for part in moments.of(images, torch.arange(count)):
+    for part in moments.of(images, which):
         score = part.double() @ tilt.double()
         higher = torch.maximum(top, score.max())
         fade, weight = (top - higher).exp(), (score - higher).exp()
@@ -118,7 +125,7 @@ def _over_all(
         mass, top = mass * fade + weight.sum(), higher
         total += part.double().sum(0)
         scores.append(score)
-    return torch.cat(scores), total / count, weighed / mass
+    return torch.cat(scores), total / len(which), weighed / mass
 
 
 class _Moments:

@@ -123,6 +123,11 @@ class Pool:
             [read_tensors(self.path / e["file"])["logits"] for e in self.about["shards"]]
         )
 
+    def drawn(self) -> torch.Tensor:
+        """Returns which images are as their prior drew them, and never pushed, [N] bool."""
+        steps = [read_tensors(self.path / e["file"])["steps"] for e in self.about["shards"]]
+        return torch.cat(steps) == 0
+
     def summary(self) -> dict[str, Any]:
         """What can be said of the pool without any data.
 

@@ -69,6 +69,7 @@ def distill_section(
 
 
 def _training(trained: Mapping[str, Any]) -> dict[str, Any]:
+    matching = trained["matching"]
     return {
         "student": trained["architecture"],
         "steps": trained["steps"],
@@ -78,6 +79,7 @@ def _training(trained: Mapping[str, Any]) -> dict[str, Any]:
         "agreement_synthetic": trained["agreement_synthetic"],
         "agreement_families": trained["agreement_families"],
         "inherited": trained["inherited"],
+        **({"matching": matching} if matching is not None else {}),
     }
 
 

@@ -99,7 +99,7 @@ def train(
     images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
         workers = 0
-    weights = _weights(remembers or teacher, images, config, seed, team, history)
+    weights = _weights(remembers or teacher, images, pool, config, seed, team, history)
     views = views_of(
         images, logits, teacher, config.views(),
         seed=seed, first=done, last=config.steps, rank=team.rank, weights=weights,
@@ -158,6 +158,7 @@ def train(
 def _weights(
     teacher: FrozenTeacher,
     images: ImageSource,
+    pool: Pool,
     config: DistillConfig,
     seed: int,
     team: Team,
@@ -166,8 +167,10 @@ def _weights(
     """How often each image is shown, and a note of what that brings; None leaves it to `config`."""
     if not config.match:
         return None
-    found = match_statistics(teacher, images, len(images), seed=seed)
+    found = match_statistics(teacher, images, pool.drawn(), seed=seed)
     history.matching = found.to_dict() if found is not None else {}
+    if found is None:
+        logger.info("no statistics to match: the teacher remembers none, or all images were pushed")
     # Ranks draw as if each made all views, and machines may differ in the last bits of a sum.
     return team.agree(found.weights) if found is not None else None
 

@@ -52,7 +52,7 @@ class History:
     """The step from which the learning rate falls, where that was decided on the way."""
     matching: dict[str, float] | None = None
     """How well the views' statistics match those that the teacher remembers, as
-    `Matching.to_dict` says: empty where it remembers none, None where nobody asked."""
+    `Matching.to_dict` says: empty where there is nothing to match, None where nobody asked."""
     ranks: list[int] = field(default_factory=list)
     """How many ranks have trained, in turn."""
 

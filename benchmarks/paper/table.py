@@ -15,9 +15,11 @@ from statistics import mean
 from typing import Any
 
 import click
+import timm
 
 from benchmarks.paper.rows import A_CUDA_DEVICE, ROWS, Published, Row
 from benchmarks.paper.run import KEPT, about
+from cake_edge.hooks import statistics_layers
 from cake_edge.provenance import read_json
 
 __all__ = ["table"]
@@ -67,14 +69,24 @@ def _measured(row: Row, name: str, result: Mapping[str, Any]) -> tuple[str, ...]
 
 
 def _as_now(row: Row, name: str, result: Mapping[str, Any]) -> bool:
-    """Whether the settings of a result are the row's; one that came later says nothing of it."""
+    """Whether the settings of a result are the row's; one that came later says nothing of it.
+
+    But `match`, which came later, changes what is made of a teacher with batch norms.
+    """
     now = json.loads(json.dumps(about(row, name)))
+    if now["training"]["match"] and "match" not in result["training"] and _has_norms(row):
+        return False
     return all(
         all(now[part].get(k) == v for k, v in result[part].items())
         if isinstance(result[part], dict)
         else now[part] == result[part]
         for part in SETTINGS
     )
+
+
+def _has_norms(row: Row) -> bool:
+    teacher = timm.create_model(row.teacher.name, **row.teacher.arguments)
+    return bool(statistics_layers(teacher))
 
 
 def _with_deviation(value: float, deviation: float | None) -> str:

@@ -142,6 +142,12 @@ def command(
         short = f" of at most {config.steps}" if result.steps < config.steps else ""
         took = duration(result.seconds)
         click.echo(f"{result.steps} steps{short}, {result.views} views, {took}")
+        if result.matching:
+            even, near = (result.matching[f"distance_{how}"] for how in ("even", "matched"))
+            click.echo(
+                "images are weighed by what the teacher's batch norms remember: "
+                f"{even:.3g} from it without, {near:.3g} with weights"
+            )
         click.echo(f"agrees with the teacher on {result.agreement_synthetic:.1f} % of fresh images")
         for family, value in result.agreement_families.items():
             click.echo(f"and on {value:.1f} % of a family that it was never shown, {family}")

@@ -178,6 +178,10 @@ class Distill(TypedDict, total=False):
     """[step, agreement on held-out synthetic images], where they decided when training ended."""
     agreement_families: dict[str, float]
     """As agreement_synthetic, on families of images that the pool does not start from."""
+    matching: dict[str, float]
+    """distance_even and distance_matched from what the teacher's batch norms remember, without and
+    with weights on images, and the share of them in effect; empty where there is nothing to match,
+    absent where that was not asked."""
     agreement_synthetic: float | None
     """Percent of synthetic images not trained on that student and teacher classify alike; where
     labels do not exclude each other, of the labels of all of them."""
@@ -373,6 +377,8 @@ def _check_values(report: Report) -> None:
         _within(report.get("pool", {}).get(name), 1, f"pool.{name}")
     synthetic = report.get("distill", {}).get("agreement_synthetic")
     _within(synthetic, 100, "distill.agreement_synthetic")
+    effective = report.get("distill", {}).get("matching", {}).get("effective")
+    _within(effective, 1, "distill.matching.effective")
 
 
 def _within(value: object, most: int, place: str) -> None:

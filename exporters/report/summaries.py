@@ -56,6 +56,8 @@ def distill_facts(report: Report) -> Rows:
         rows.append(("Agreement that decided the length", f"{last} at the last of {looks} looks"))
     if "views" in distill:
         rows.append(("Images seen, each view counted", words.count(distill["views"])))
+    if "matching" in distill:
+        rows.append(("Distance from the teacher's BatchNorm statistics", _matched(distill)))
     if distill.get("loss"):
         curve = distill["loss"]
         rows.append(("Loss", f"{curve[0][1]:.3g} {words.ARROW} {curve[-1][1]:.3g}"))
@@ -67,6 +69,16 @@ def distill_facts(report: Report) -> Rows:
     if "assistant" in distill:
         rows += _assistant_facts(distill["assistant"])
     return rows
+
+
+def _matched(distill: Distill) -> str:
+    found = distill["matching"]
+    if not found:
+        return "none: the teacher remembers no statistics, or every image was pushed"
+    even, now = found["distance_even"], found["distance_matched"]
+    effect = words.percent(100 * found["effective"])
+    moved = f"{even:.3g} {words.ARROW} {now:.3g}"
+    return f"{moved} by weights that leave {effect} of what was drawn in effect"
 
 
 def _assistant_facts(assistant: Distill) -> Rows:

@@ -15,6 +15,8 @@ from cake_edge.claims import claimed
 from cake_edge.diagnostics import HeldOut
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
+from cake_edge.hooks import statistics_layers
+from cake_edge.matching import match_statistics
 from cake_edge.pool import open_pool, synthesize
 from cake_edge.priors import PRIORS
 from cake_edge.samplers import CakeConfig
@@ -61,6 +63,42 @@ def test_the_student_learns_what_the_teacher_says(teacher, pool, tmp_path):
     assert about.manifest["pool"] == pool.digest
     assert about.manifest["teacher"] == teacher.digest
     assert result.views == 150 * 32
+
+
+def remembering(make_teacher):
+    """A teacher whose batch norms remember other statistics than its pool has."""
+    teacher = make_teacher("test_resnet")
+    with torch.no_grad():
+        for layer in statistics_layers(teacher.network).values():
+            layer.running_mean.add_(0.1)
+    return teacher
+
+
+def test_views_have_the_statistics_that_the_teacher_remembers(make_teacher, tmp_path):
+    teacher = remembering(make_teacher)
+    config = CakeConfig(pushed_share=0, oversample=1, images_per_shard=64, batch=64)
+    pool = synthesize(teacher, config, tmp_path / "pool", count=128, seed=0)
+    found = {}
+    for match in (True, False):
+        out = tmp_path / f"{match}.safetensors"
+        found[match] = distill(teacher, STUDENT, pool, replace(QUICK, match=match), out, seed=0)
+        assert load_checkpoint(out)[1].manifest["matching"] == found[match].matching
+    assert found[False].matching is None
+    near = found[True].matching
+    assert near["distance_matched"] < near["distance_even"]
+    assert 0.25 <= near["effective"] < 1
+    weights = match_statistics(teacher, pool.images(), pool.drawn(), seed=0)
+    assert weights.to_dict() == near
+    assert found[True].sha256 != found[False].sha256
+
+
+def test_an_assistant_s_own_statistics_are_matched_by_nobody(make_teacher, tmp_path):
+    teacher, assistant = make_teacher("plain"), remembering(make_teacher)
+    config = CakeConfig(steps=2, snapshots=1, oversample=1, images_per_shard=32, batch=32)
+    pool = synthesize(teacher, config, tmp_path / "pool", count=32, seed=0)
+    out = tmp_path / "s.safetensors"
+    result = distill(teacher, STUDENT, pool, QUICK, out, seed=0, assistant=assistant)
+    assert result.matching == {}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from cake_edge.seeding import generator
 from cake_edge.stored_images import HeldImages
 from cake_edge.teachers.frozen import FrozenTeacher
 
+ALL = torch.ones(1000, dtype=torch.bool)
 SHARE = 0.3
 """Of the pool's images, those that are like the teacher's data."""
 
@@ -71,7 +72,8 @@ def teacher(spec):
 
 
 def matched(teacher, images, seed=0):
-    found = match_statistics(teacher, HeldImages(images, teacher.spec), len(images), seed=seed)
+    source, drawn = HeldImages(images, teacher.spec), torch.ones(len(images), dtype=torch.bool)
+    found = match_statistics(teacher, source, drawn, seed=seed)
     assert found is not None
     return found
 
@@ -115,14 +117,14 @@ def test_a_pool_that_has_the_moments_is_left_as_it_is(teacher):
 @pytest.mark.parametrize("norm", [nn.Identity(), nn.GroupNorm(2, 6), EvoNorm2dB0(6)])
 def test_a_teacher_that_remembers_no_mean_has_nothing_to_match(norm, spec, images):
     teacher = frozen(Net(norm), spec)
-    assert match_statistics(teacher, HeldImages(images, spec), 100, seed=0) is None
+    assert match_statistics(teacher, HeldImages(images, spec), ALL, seed=0) is None
 
 
 def test_a_norm_that_is_never_called_has_nothing_to_match(spec, images):
     net = Net(nn.Identity())
     net.unused = nn.BatchNorm2d(6)
     teacher = frozen(net, spec)
-    assert match_statistics(teacher, HeldImages(images, spec), 100, seed=0) is None
+    assert match_statistics(teacher, HeldImages(images, spec), ALL, seed=0) is None
 
 
 def test_what_is_found_on_some_images_weighs_all(teacher, images, monkeypatch):
@@ -162,6 +164,19 @@ def test_a_norm_that_is_called_twice_is_matched_over_both_calls(spec, images):
     teacher = taught(Net(nn.BatchNorm2d(6, momentum=0.01), twice=True), spec)
     found = matched(teacher, images)
     assert found.distance_matched < found.distance_even
+
+
+def test_pushed_images_keep_their_share(teacher, images):
+    drawn = torch.arange(1000) % 4 > 0
+    found = match_statistics(teacher, HeldImages(images, teacher.spec), drawn, seed=0)
+    assert found.weights[~drawn].tolist() == [1e-3] * 250
+    alone = matched(teacher, images[drawn])
+    torch.testing.assert_close(found.weights[drawn], alone.weights * 0.75)
+    assert found.effective == pytest.approx(alone.effective)
+
+
+def test_a_pool_of_pushed_images_has_nothing_to_match(teacher, images):
+    assert match_statistics(teacher, HeldImages(images, teacher.spec), ~ALL, seed=0) is None
 
 
 def test_seed_and_images_decide(teacher, images):

@@ -23,7 +23,7 @@ def test_an_assistant_is_told_with_its_size():
     trained = {
         "architecture": "resnet10t", "parameters": 900, "steps": 5, "views": 20, "seconds": 1.0,
         "curve": [[5, 0.5]], "checks": [], "agreement_synthetic": 80.0, "agreement_families": {},
-        "inherited": 0,
+        "inherited": 0, "matching": None,
     }  # fmt: skip
     assistant = {**trained, "architecture": "resnet18", "agreement_synthetic": 90.0}
     alone, both = distill_section(trained, None), distill_section(trained, assistant)
@@ -32,6 +32,8 @@ def test_an_assistant_is_told_with_its_size():
     }  # fmt: skip
     assert both == alone
     assert (alone["student"], alone["loss"]) == ("resnet10t", [[5, 0.5]])
+    assert "matching" not in alone
+    assert distill_section({**trained, "matching": {}}, None)["matching"] == {}
 
 
 def test_a_file_that_was_not_timed_keeps_what_its_stage_said():

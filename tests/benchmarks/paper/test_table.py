@@ -76,6 +76,23 @@ def test_results_of_other_settings_are_said_to_be(tmp_path, result, part, key):
     assert "of 90.6, with earlier settings |" in line(tmp_path, NAME)
 
 
+@pytest.mark.parametrize(
+    ("name", "earlier"),
+    [
+        ("fashion-mnist-resnet-mlp", True),
+        ("fashion-mnist-lenet5", False),  # no batch norms
+        ("cifar10-resnet20", False),  # does not match
+    ],
+)
+def test_matching_came_later_and_says_something_of_teachers_with_batch_norms(
+    tmp_path, result, name, earlier
+):
+    result |= json.loads(json.dumps(about(ROWS[name], name)))
+    del result["training"]["match"]
+    (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    assert ("with earlier settings" in line(tmp_path, name)) is earlier
+
+
 def test_a_setting_that_came_later_says_nothing_of_a_result(tmp_path, result):
     del result["training"]["patience"]
     write(tmp_path, result)

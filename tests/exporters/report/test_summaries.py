@@ -50,6 +50,23 @@ def test_what_ended_the_training_is_said(report: Any) -> None:
     assert "Agreement that decided the length" not in dict(distill_facts(report))
 
 
+def test_how_near_the_views_are_to_what_batch_norms_remember_is_said(report: Any) -> None:
+    name = "Distance from the teacher's BatchNorm statistics"
+    assert name not in dict(distill_facts(report))
+    report["distill"]["matching"] = {
+        "distance_even": 8.3028, "distance_matched": 1.5704, "effective": 0.3534,
+    }  # fmt: skip
+    validate(report)
+    assert dict(distill_facts(report))[name] == (
+        f"8.3 {words.ARROW} 1.57 by weights that leave 35.3 % of what was drawn in effect"
+    )
+    report["distill"]["matching"] = {}
+    assert dict(distill_facts(report))[name].startswith("none: the teacher remembers no statistics")
+    report["distill"]["matching"] = {"effective": 35.3}
+    with pytest.raises(ArtifactError, match=r"distill\.matching\.effective is 35\.3"):
+        validate(report)
+
+
 def test_an_assistant_stands_beside_its_student(report: Any) -> None:
     before = distill_facts(report)
     report["distill"]["assistant"] = {
