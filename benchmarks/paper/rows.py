@@ -205,6 +205,13 @@ ROWS: dict[str, Row] = {
         training=replace(RESNET20.training, match=True),
     ),
     **PAIRS,
+    # What it costs not to look at what the teacher's batch norms remember.
+    **{
+        f"{name}-unmatched": replace(
+            PAIRS[name], training=replace(PAIRS[name].training, match=False)
+        )
+        for name in ("fashion-mnist-resnet-mlp", "fashion-mnist-resnet-cnn")
+    },
     # What a quarter of the images costs.
     "fashion-mnist-cnn-mlp-few": replace(PAIRS["fashion-mnist-cnn-mlp"], images=24_000),
     "cifar10-resnet34": RESNET34,
