@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from cake_edge.hooks import input_of, statistics_layers
+from cake_edge.progress import Progress, silent
 from cake_edge.seeding import generator
 from cake_edge.stored_images import ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
@@ -70,7 +71,12 @@ class Matching:
 
 
 def match_statistics(
-    teacher: FrozenTeacher, images: ImageSource, drawn: torch.Tensor, *, seed: int
+    teacher: FrozenTeacher,
+    images: ImageSource,
+    drawn: torch.Tensor,
+    *,
+    seed: int,
+    progress: Progress = silent,
 ) -> Matching | None:
     """Weighs images; None where the teacher remembers no statistics, or no image is as drawn.
 
@@ -90,15 +96,15 @@ def match_statistics(
     order = torch.randperm(count, generator=generator(seed, "matching", 0))
     with moments.watched():
         fitted = which[order[:FITTED_ON].sort().values]
-        held = torch.cat(list(moments.of(images, fitted)))
+        held = torch.cat(list(moments.of(images, fitted, progress)))
         if not held.shape[1]:
             return None
         tilt = _tilt(held)
         if count <= FITTED_ON:  # in their order already
-            scores = held.double() @ tilt.double()
-            even, matched = held.mean(0), (scores.softmax(0) @ held.double()).float()
+            scores = (held @ tilt).double()
+            even, matched = held.mean(0), scores.softmax(0).float() @ held
         else:
-            scores, even, matched = _over_all(moments, images, which, tilt)
+            scores, even, matched = _over_all(moments, images, which, tilt, progress)
     share = scores.cpu().softmax(0)
     weights = torch.full((len(drawn),), 1 / len(drawn), dtype=torch.float64)
     weights[which] = share * (count / len(drawn))
@@ -111,13 +117,17 @@ def match_statistics(
 
 
 def _over_all(
-    moments: _Moments, images: ImageSource, which: torch.Tensor, tilt: torch.Tensor
+    moments: _Moments,
+    images: ImageSource,
+    which: torch.Tensor,
+    tilt: torch.Tensor,
+    progress: Progress,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scores of the images, and the mean of their moments, even and weighed, in one pass."""
     scores: list[torch.Tensor] = []
     total = torch.zeros(len(tilt), dtype=torch.float64, device=tilt.device)
     weighed, mass, top = total.clone(), total.new_zeros(()), total.new_full((), -torch.inf)
-    for part in moments.of(images, which):
+    for part in moments.of(images, which, progress):
         score = part.double() @ tilt.double()
         higher = torch.maximum(top, score.max())
         fade, weight = (top - higher).exp(), (score - higher).exp()
@@ -163,9 +173,14 @@ class _Moments:
             for handle in handles:
                 handle.remove()
 
-    def of(self, images: ImageSource, index: torch.Tensor) -> Iterator[torch.Tensor]:
+    def of(
+        self, images: ImageSource, index: torch.Tensor, progress: Progress
+    ) -> Iterator[torch.Tensor]:
         """Yields the moments [B, F] of the images that `index` names, batch by batch."""
+        done = 0
         for part in index.split(BATCH):
+            done += len(part)
+            progress("match", done, len(index), "images weighed by the teacher's batch norms")
             with torch.no_grad():
                 self._seen.clear()
                 self.teacher(images.gather(part.to(self.teacher.device)))
@@ -199,7 +214,8 @@ def _moments(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     scaled = (flat - mean[:, None]) / deviation[:, None]
     share = (variance / deviation.square())[None]
     found = torch.cat([scaled.mean(2), scaled.square().mean(2) - share], 1)
-    return found.div_(math.sqrt(len(mean)))
+    # An image whose activations overflow says nothing of the data, and must not undo the rest.
+    return found.div_(math.sqrt(len(mean))).nan_to_num_(0.0, 0.0, 0.0)
 
 
 def _tilt(moments: torch.Tensor) -> torch.Tensor:
@@ -209,7 +225,7 @@ def _tilt(moments: torch.Tensor) -> torch.Tensor:
     strongest = STRONGEST * float(moments.square().sum(1).mean())
     for halving in range(HALVINGS):
         tilt = _minimised(moments, strongest / 2**halving, tilt)
-        weights = (moments.double() @ tilt.double()).softmax(0)
+        weights = (moments @ tilt).double().softmax(0)
         if not _effective(weights) >= EFFECTIVE:
             break
         best = tilt

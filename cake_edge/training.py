@@ -99,7 +99,9 @@ def train(
     images, logits = _source(pool, teacher.device), pool.logits().to(teacher.device)
     if teacher.device.type != "cpu":
         workers = 0
-    weights = _weights(remembers or teacher, images, pool, config, seed, team, history)
+    weights = _weights(
+        remembers or teacher, images, pool, config, history, seed=seed, team=team, progress=progress
+    )
     views = views_of(
         images, logits, teacher, config.views(),
         seed=seed, first=done, last=config.steps, rank=team.rank, weights=weights,
@@ -160,14 +162,16 @@ def _weights(
     images: ImageSource,
     pool: Pool,
     config: DistillConfig,
+    history: History,
+    *,
     seed: int,
     team: Team,
-    history: History,
+    progress: Progress,
 ) -> torch.Tensor | None:
     """How often each image is shown, and a note of what that brings; None leaves it to `config`."""
     if not config.match:
         return None
-    found = match_statistics(teacher, images, pool.drawn(), seed=seed)
+    found = match_statistics(teacher, images, pool.drawn(), seed=seed, progress=progress)
     history.matching = found.to_dict() if found is not None else {}
     if found is None:
         logger.info("no statistics to match: the teacher remembers none, or all images were pushed")

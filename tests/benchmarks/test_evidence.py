@@ -142,15 +142,30 @@ def test_every_paper_row_says_how_it_was_made_and_keeps_the_student_it_is_about(
         assert kept.stat().st_size <= 2**20
 
 
+def test_what_matching_brings_is_what_rows_with_and_without_it_say(root):
+    folder = root / "benchmarks/results/paper"
+    said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
+    said = " ".join(said.partition("* Matching what batch norms")[2].partition("\n* ")[0].split())
+    for name in ("fashion-mnist-resnet-mlp", "fashion-mnist-resnet-cnn"):
+        with_it, without = (
+            json.loads((folder / f"{name}{end}.json").read_text()) for end in ("", "-unmatched")
+        )
+        one, other = with_it["measured"]["0"], without["measured"]["0"]
+        assert one["teacher_top1"] == other["teacher_top1"]
+        assert f"from {other['top1']:.1f} to {one['top1']:.1f} % top-1" in said
+        differ = {k for k, v in with_it["training"].items() if v != without["training"][k]}
+        assert differ == {"match"}
+
+
 def test_what_was_taken_out_is_set_beside_the_rows_that_are_without_it(root):
     folder = root / "benchmarks/results/paper"
     said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
     said = " ".join(said.partition("* LeNet-5 to its half:")[2].partition("\n* What is")[0].split())
 
-    def rows(name):
+    def rows(name, without=""):
         found = [
             json.loads((folder / path).read_text())
-            for path in (f"{name}.json", f"earlier/{name}-weighed.json")
+            for path in (f"{without}{name}.json", f"earlier/{name}-weighed.json")
         ]
         assert all({"command", "commit", "environment"} <= one.keys() for one in found)
         return [one["measured"] for one in found]
@@ -160,10 +175,10 @@ def test_what_was_taken_out_is_set_beside_the_rows_that_are_without_it(root):
     for seed, one in without.items():
         assert one["teacher_top1"] == both[seed]["teacher_top1"]
         assert f"from {one['agreement']:.1f} to {both[seed]['agreement']:.1f} %" in said
-    for name in ("fashion-mnist-mlp-cnn", "fashion-mnist-resnet-mlp"):
-        without, both = rows(name)
+    for name, place in (("fashion-mnist-mlp-cnn", ""), ("fashion-mnist-resnet-mlp", "earlier/")):
+        without, both = rows(name, place)
         assert f"{both['0']['top1']:.1f}" in said
-        assert f"where it has {without['0']['top1']:.1f}" in said or (
+        assert f"where it had {without['0']['top1']:.1f}" in said or (
             f"where the row has {without['0']['top1']:.1f}" in said
         )
     without, both = rows("cifar10-resnet20")

@@ -179,5 +179,22 @@ def test_a_pool_of_pushed_images_has_nothing_to_match(teacher, images):
     assert match_statistics(teacher, HeldImages(images, teacher.spec), ~ALL, seed=0) is None
 
 
+def test_an_image_that_overflows_does_not_undo_the_rest(teacher, images):
+    broken = torch.cat([images, torch.full((1, 1, 16, 16), 3e38)])
+    found = matched(teacher, broken)
+    assert bool(found.weights.isfinite().all())
+    assert float(found.weights[:300].sum()) > 0.6
+
+
+def test_it_tells_how_far_it_is(teacher, images):
+    told = []
+
+    def progress(task, done, total, note=""):
+        told.append((task, done, total))
+
+    match_statistics(teacher, HeldImages(images, teacher.spec), ALL, seed=0, progress=progress)
+    assert told == [("match", 500, 1000), ("match", 1000, 1000)]
+
+
 def test_seed_and_images_decide(teacher, images):
     assert torch.equal(matched(teacher, images).weights, matched(teacher, images).weights)
