@@ -196,6 +196,10 @@ ROWS: dict[str, Row] = {
     "fashion-mnist-lenet5-long": replace(
         LENET, images=96_000, training=replace(LENET.training, steps=50_000)
     ),
+    # What it brings to draw views from even classes, of a pool whose classes are nearly even.
+    "fashion-mnist-lenet5-unbalanced": replace(
+        LENET, training=replace(LENET.training, balance=False)
+    ),
     "cifar10-resnet20": RESNET20,
     # What batch norms remember, in how often an image is shown, and in how it is pushed as well.
     "cifar10-resnet20-matched": replace(RESNET20, training=replace(RESNET20.training, match=True)),
