@@ -52,8 +52,9 @@ class DistillResult:
     agreement_families: dict[str, float]
     """The same on families of images that the pool does not start from, their classes made even."""
     matching: dict[str, float] | None
-    """How near the views' statistics are to those that the teacher's batch norms remember, as
-    `matching.Matching` says; empty where there is nothing to match, None where nobody asked."""
+    """How near the statistics of the images as drawn come to those that the teacher's batch norms
+    remember, as `matching.Matching` says; empty where there is nothing to match, None where nobody
+    asked."""
     inherited: int
     """Tensors that started from the weights of the teacher, or of its assistant."""
 
@@ -154,7 +155,7 @@ def distill_share(
 
     def write(path: Path, weights: dict[str, torch.Tensor], history: History, **said: Any) -> None:
         network.load_state_dict(weights)
-        manifest = {**plan, **_place(teacher.device), **asdict(history), **said}
+        manifest = {**plan, **_place(teacher.device), **history.to_dict(), **said}
         about = Checkpoint(
             architecture=architecture, arguments=arguments, spec=teacher.spec, manifest=manifest
         )

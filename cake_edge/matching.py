@@ -1,11 +1,12 @@
-"""How often each image of a pool is shown, so that together they look to the teacher like its data.
+"""How often each image of a pool is shown, so that to the teacher they look like its data.
 
 A batch norm remembers the mean and the variance of every channel over the images that a network was
 trained on. Synthetic images differ in them, some much more than others. Here each image is given
 a weight: of all weightings under which the channels have those moments the one nearest to even
 (an exponential tilt; Jaynes 1957, and entropy balancing, Hainmueller 2012). No image is moved and
 none is made: what is in a pool already is shown more or less often. Where the pool cannot have
-those moments, or only by showing very few images, they are met as far as a quarter of it allows.
+those moments, or only by showing very few images, they are met as far as a quarter of it allows;
+where that brings nothing, or next to nothing, all stay alike.
 
 Images that were pushed keep their share of the views: they are there to show where the teacher
 decides, and few of them look like data.
@@ -13,16 +14,11 @@ decides, and few of them look like data.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 
-from cake_edge.hooks import input_of, statistics_layers
+from cake_edge.moments import NormMoments
 from cake_edge.progress import Progress, silent
 from cake_edge.seeding import generator
 from cake_edge.stored_images import ImageSource
@@ -34,16 +30,17 @@ EFFECTIVE = 0.25
 """Least share of the images that the weights leave in effect (Kish): 1 / (N sum w^2)."""
 FITTED_ON = 32_768
 """Images that the tilt is found on; all others are weighed by it. Bounds memory."""
-FEATURES = 2_048
-"""Most moments that are matched as they are; more are summed at random signs into as many."""
-FLOOR = 1e-2
-"""Least variance of a channel, of its layer's mean one: a dead channel says nothing."""
+LEAST = 100
+"""Images below which there is nothing to choose from."""
+FURTHEST = 10.0
+"""Length of an image's moments, of the median one, beyond which it counts no more."""
 STRONGEST, HALVINGS = 8.0, 30
 """Penalties on the tilt, in mean squares of the moments: from one that leaves next to none of it,
 half as much each time."""
 NEAR = 1e-4
 """Of the distance, all images shown alike: what is as near has the moments."""
-BATCH = 500
+WORTHWHILE = 0.9
+"""Of the distance, all images shown alike: what is not as near is not worth uneven weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +52,8 @@ class Matching:
     distance_even: float
     """From the moments remembered to those of the images as drawn, all shown alike: per layer the
     mean square over channels of the shift in standard deviations plus that of the relative second
-    moment, summed over the layers."""
+    moment, summed over the layers. An image far out counts as one ten times as far as the median,
+    and of more than 2 048 moments it is an estimate."""
     distance_matched: float
     """The same with the weights."""
     effective: float
@@ -78,10 +76,13 @@ def match_statistics(
     seed: int,
     progress: Progress = silent,
 ) -> Matching | None:
-    """Weighs images; None where the teacher remembers no statistics, or no image is as drawn.
+    """Weighs images; None where that has no sense.
+
+    That is where the teacher remembers no statistics, where fewer than a hundred images are as
+    drawn, and where no weights bring them a tenth nearer.
 
     Costs one pass of the teacher over the images, and another where there are more than the tilt
-    is found on; in memory 8 kB for each of those at most.
+    is found on; in memory 8 kB for each of those at most, and what the fitting needs beside.
 
     Args:
         teacher: whose batch norms are matched: the one that has seen data, and no student of it.
@@ -89,45 +90,66 @@ def match_statistics(
         drawn: [N] bool, those that may be weighed; the others all have the weight 1 / N.
         seed: of which images the tilt is found on.
     """
-    moments, which = _Moments(teacher, seed), drawn.cpu().nonzero().squeeze(1)
+    moments, which = NormMoments(teacher, seed), drawn.cpu().nonzero().squeeze(1)
     count = len(which)
-    if not moments.layers or not count:
+    if not moments.layers or count < LEAST:
         return None
     order = torch.randperm(count, generator=generator(seed, "matching", 0))
-    with moments.watched():
-        fitted = which[order[:FITTED_ON].sort().values]
-        held = torch.cat(list(moments.of(images, fitted, progress)))
-        if not held.shape[1]:
-            return None
-        tilt = _tilt(held)
-        if count <= FITTED_ON:  # in their order already
-            scores = (held @ tilt).double()
-            even, matched = held.mean(0), scores.softmax(0).float() @ held
-        else:
-            scores, even, matched = _over_all(moments, images, which, tilt, progress)
+    fitted = which[order[:FITTED_ON].sort().values]
+    held = _held(moments, images, fitted, progress)
+    if not held.shape[1]:
+        return None
+    furthest = FURTHEST * float(held.norm(dim=1).median())
+    tilt = _tilt(_within(held, furthest))
+    if count <= FITTED_ON:  # in their order already
+        scores = (held @ tilt).double()
+        even, matched = held.mean(0), scores.softmax(0).float() @ held
+    else:
+        del held
+        scores, even, matched = _over_all(moments, images, which, tilt, furthest, progress)
+    distance_even, distance_matched = (float(m.square().sum()) for m in (even, matched))
+    if not distance_matched <= WORTHWHILE * distance_even:
+        return None
     share = scores.cpu().softmax(0)
     weights = torch.full((len(drawn),), 1 / len(drawn), dtype=torch.float64)
     weights[which] = share * (count / len(drawn))
     return Matching(
         weights=weights,
-        distance_even=float(even.square().sum()),
-        distance_matched=float(matched.square().sum()),
+        distance_even=distance_even,
+        distance_matched=distance_matched,
         effective=_effective(share),
     )
 
 
+def _held(
+    moments: NormMoments, images: ImageSource, index: torch.Tensor, progress: Progress
+) -> torch.Tensor:
+    """The moments [M, F] of the images that `index` names."""
+    held, done = torch.zeros(0), 0
+    for part in moments.of(images, index):
+        if not done:
+            held = part.new_empty((len(index), part.shape[1]))
+        held[done : done + len(part)] = part
+        done += len(part)
+        progress("match", done, len(index), "images seen by the teacher's batch norms")
+    return held
+
+
 def _over_all(
-    moments: _Moments,
+    moments: NormMoments,
     images: ImageSource,
     which: torch.Tensor,
     tilt: torch.Tensor,
+    furthest: float,
     progress: Progress,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scores of the images, and the mean of their moments, even and weighed, in one pass."""
     scores: list[torch.Tensor] = []
     total = torch.zeros(len(tilt), dtype=torch.float64, device=tilt.device)
     weighed, mass, top = total.clone(), total.new_zeros(()), total.new_full((), -torch.inf)
-    for part in moments.of(images, which, progress):
+    done = 0
+    for found in moments.of(images, which):
+        part = _within(found, furthest)
         score = part.double() @ tilt.double()
         higher = torch.maximum(top, score.max())
         fade, weight = (top - higher).exp(), (score - higher).exp()
@@ -135,87 +157,15 @@ def _over_all(
         mass, top = mass * fade + weight.sum(), higher
         total += part.double().sum(0)
         scores.append(score)
+        done += len(part)
+        progress("weigh", done, len(which), "images by the teacher's batch norms")
     return torch.cat(scores), total / len(which), weighed / mass
 
 
-class _Moments:
-    """What of each image is averaged: zero in the mean over data like the teacher's."""
-
-    def __init__(self, teacher: FrozenTeacher, seed: int) -> None:
-        self.teacher = teacher
-        self.layers = {
-            name: layer
-            for name, layer in statistics_layers(teacher.network).items()
-            if isinstance(getattr(layer, "running_mean", None), torch.Tensor)
-        }
-        self._seed = seed
-        self._seen: dict[str, list[torch.Tensor]] = {}
-        self._folding: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Lets `of` see what enters the layers."""
-
-        def hook_of(name: str) -> Any:
-            def hook(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-                found = _moments(layer, input_of(args, named))
-                self._seen.setdefault(name, []).append(found)
-
-            return hook
-
-        handles = [
-            layer.register_forward_pre_hook(hook_of(name), with_kwargs=True)
-            for name, layer in self.layers.items()
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def of(
-        self, images: ImageSource, index: torch.Tensor, progress: Progress
-    ) -> Iterator[torch.Tensor]:
-        """Yields the moments [B, F] of the images that `index` names, batch by batch."""
-        done = 0
-        for part in index.split(BATCH):
-            done += len(part)
-            progress("match", done, len(index), "images weighed by the teacher's batch norms")
-            with torch.no_grad():
-                self._seen.clear()
-                self.teacher(images.gather(part.to(self.teacher.device)))
-                # A layer that is called twice remembers both.
-                found = [torch.stack(calls).mean(0) for calls in self._seen.values()]
-                yield self._folded(torch.cat(found, 1) if found else torch.zeros(len(part), 0))
-
-    def _folded(self, moments: torch.Tensor) -> torch.Tensor:
-        """Many columns as few, each a sum of some at random signs: inner products stay as large."""
-        columns = moments.shape[1]
-        if columns <= FEATURES:
-            return moments
-        if self._folding is None:
-            random = generator(self._seed, "matching", 1)
-            place = torch.randint(FEATURES, (columns,), generator=random)
-            sign = torch.randint(2, (columns,), generator=random) * 2.0 - 1.0
-            self._folding = place.to(moments.device), sign.to(moments.device)
-        place, sign = self._folding
-        folded = moments.new_zeros((len(moments), FEATURES))
-        return folded.index_add_(1, place, moments * sign)
-
-
-def _moments(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Of inputs [N, C, ...]: the shift of each channel, and how far its second moment is from 1.
-
-    In the layer's own standard deviations, [N, 2C]; each layer counts as much as any other.
-    """
-    mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
-    deviation = variance.clamp_min(FLOOR * float(variance.mean())).sqrt().clamp_min(1e-12)
-    flat = inputs.float().flatten(2) if inputs.ndim > 2 else inputs.float().unsqueeze(2)
-    scaled = (flat - mean[:, None]) / deviation[:, None]
-    share = (variance / deviation.square())[None]
-    found = torch.cat([scaled.mean(2), scaled.square().mean(2) - share], 1)
-    # An image whose activations overflow says nothing of the data, and must not undo the rest.
-    return found.div_(math.sqrt(len(mean))).nan_to_num_(0.0, 0.0, 0.0)
+def _within(moments: torch.Tensor, furthest: float) -> torch.Tensor:
+    """Moments [M, F], in place none longer than `furthest`: one image must not undo the rest."""
+    length = moments.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return moments.mul_((furthest / length).clamp_max(1.0))
 
 
 def _tilt(moments: torch.Tensor) -> torch.Tensor:
@@ -251,4 +201,4 @@ def _minimised(moments: torch.Tensor, ridge: float, start: torch.Tensor) -> torc
 
 def _effective(weights: torch.Tensor) -> float:
     """Kish's effective share of weights that sum to 1."""
-    return 1 / (float(weights.double().square().sum()) * len(weights))
+    return min(1.0, 1 / (float(weights.double().square().sum()) * len(weights)))

@@ -168,15 +168,25 @@ def _weights(
     team: Team,
     progress: Progress,
 ) -> torch.Tensor | None:
-    """How often each image is shown, and a note of what that brings; None leaves it to `config`."""
-    if not config.match:
-        return None
+    """How often each image is shown, and a note of what that brings; None leaves it to `config`.
+
+    A run that goes on takes what it had found: sums on a CUDA device have other last bits then.
+    """
+    if not config.match or history.matching is not None:
+        return history.weights
     found = match_statistics(teacher, images, pool.drawn(), seed=seed, progress=progress)
+    # Machines may differ in the last bits of a sum, and ranks draw as if each made all views.
+    if not team.decide(lambda: found is not None):
+        history.matching = {}
+        logger.info(
+            "no statistics to match: the teacher remembers none, or too few images are as drawn, "
+            "or no weights bring them nearer"
+        )
+        return None
     history.matching = found.to_dict() if found is not None else {}
-    if found is None:
-        logger.info("no statistics to match: the teacher remembers none, or all images were pushed")
-    # Ranks draw as if each made all views, and machines may differ in the last bits of a sum.
-    return team.agree(found.weights) if found is not None else None
+    own = found.weights if found is not None else torch.zeros(len(pool.drawn()), dtype=torch.double)
+    history.weights = team.agree(own)
+    return history.weights
 
 
 class _Stopping:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Average:
 
 @dataclass(slots=True, kw_only=True)
 class History:
-    """What a training has done so far."""
+    """What a training has done so far, and found out before."""
 
     step: int = 0
     """Steps done."""
@@ -51,14 +51,16 @@ class History:
     turned: int | None = None
     """The step from which the learning rate falls, where that was decided on the way."""
     matching: dict[str, float] | None = None
-    """How well the views' statistics match those that the teacher remembers, as
+    """How near the statistics of the images as drawn come to those that the teacher remembers, as
     `Matching.to_dict` says: empty where there is nothing to match, None where nobody asked."""
+    weights: torch.Tensor | None = None
+    """[N], of which each of the pool's images is drawn in proportion, where that is so."""
     ranks: list[int] = field(default_factory=list)
     """How many ranks have trained, in turn."""
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> History:
-        """Reads what `dataclasses.asdict` gave, after a way through JSON."""
+        """Reads what `to_dict` gave, after a way through JSON."""
         return History(
             step=int(values["step"]),
             curve=[(int(step), float(loss)) for step, loss in values["curve"]],
@@ -67,6 +69,10 @@ class History:
             matching=values.get("matching"),
             ranks=[int(number) for number in values["ranks"]],
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; the weights are none, and go beside them."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
 
 
 def save_state(
@@ -97,7 +103,9 @@ def save_state(
             for slot, value in slots.items()
             if isinstance(value, torch.Tensor)
         }
-    about = {"key": key, "history": asdict(history)}
+    if history.weights is not None:
+        tensors["views.weights"] = history.weights
+    about = {"key": key, "history": history.to_dict()}
     contiguous = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary, metadata={"state": json.dumps(about)})
@@ -151,7 +159,9 @@ def _read(path: Path, key: str) -> tuple[dict[str, dict[str, torch.Tensor]], His
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = tensor
-    return parts, History.from_dict(about["history"])
+    history = History.from_dict(about["history"])
+    history.weights = parts.get("views", {}).get("weights")
+    return parts, history
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: Mapping[str, torch.Tensor]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ def taught(
     if row.training.inherit:
         inherit_weights(network, teacher.network)
     network.to(memory_format=torch.channels_last)
+    # `views_of` chooses what is shown, and how often.
+    training = replace(row.training, match=False)
     # Begun afresh: what a way has shown is not kept over an interruption.
     state = folder / f".{key}.state"
     state.unlink(missing_ok=True)
     started = time.monotonic()
     average, _ = train(
-        network, teacher, pool, row.training, f"{key} {seed}", state,
+        network, teacher, pool, training, f"{key} {seed}", state,
         seed=seed, workers=0, progress=silent, views_of=views_of(network),
     )  # fmt: skip
     state.unlink(missing_ok=True)

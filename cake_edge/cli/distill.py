@@ -145,8 +145,8 @@ def command(
         if result.matching:
             even, near = (result.matching[f"distance_{how}"] for how in ("even", "matched"))
             click.echo(
-                "images are weighed by what the teacher's batch norms remember: "
-                f"{even:.3g} from it without, {near:.3g} with weights"
+                "images are drawn by what the teacher's batch norms remember: they are "
+                f"{near:.3g} from it, and would be {even:.3g} if drawn alike (0: the same)"
             )
         click.echo(f"agrees with the teacher on {result.agreement_synthetic:.1f} % of fresh images")
         for family, value in result.agreement_families.items():

@@ -74,11 +74,11 @@ def distill_facts(report: Report) -> Rows:
 def _matched(distill: Distill) -> str:
     found = distill["matching"]
     if not found:
-        return "none: the teacher remembers no statistics, or every image was pushed"
+        return "none: the teacher remembers no statistics, or no weights bring images nearer"
     even, now = found["distance_even"], found["distance_matched"]
     effect = words.percent(100 * found["effective"])
-    moved = f"{even:.3g} {words.ARROW} {now:.3g}"
-    return f"{moved} by weights that leave {effect} of what was drawn in effect"
+    moved = f"{even:.3g} {words.ARROW} {now:.3g} (0: the same)"
+    return f"{moved}, drawn as unevenly as if {effect} of the images were shown"
 
 
 def _assistant_facts(assistant: Distill) -> Rows:

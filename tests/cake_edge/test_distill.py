@@ -15,7 +15,6 @@ from cake_edge.claims import claimed
 from cake_edge.diagnostics import HeldOut
 from cake_edge.distill import DISTILL_PRESETS, DistillConfig, distill
 from cake_edge.errors import NumericsError, OutputExists, PoolError, UsageMistake
-from cake_edge.hooks import statistics_layers
 from cake_edge.matching import match_statistics
 from cake_edge.pool import open_pool, synthesize
 from cake_edge.priors import PRIORS
@@ -68,16 +67,22 @@ def test_the_student_learns_what_the_teacher_says(teacher, pool, tmp_path):
 def remembering(make_teacher):
     """A teacher whose batch norms remember other statistics than its pool has."""
     teacher = make_teacher("test_resnet")
+    bright = 1 + torch.rand((64, *teacher.spec.input_size), generator=generator(0, "bright"))
     with torch.no_grad():
-        for layer in statistics_layers(teacher.network).values():
-            layer.running_mean.add_(0.1)
+        for _ in range(50):
+            teacher.network.train()(bright)
+    teacher.network.eval()
     return teacher
+
+
+def drawn_pool(teacher, folder):
+    config = CakeConfig(pushed_share=0, oversample=1, images_per_shard=64, batch=64)
+    return synthesize(teacher, config, folder / "pool", count=128, seed=0)
 
 
 def test_views_have_the_statistics_that_the_teacher_remembers(make_teacher, tmp_path):
     teacher = remembering(make_teacher)
-    config = CakeConfig(pushed_share=0, oversample=1, images_per_shard=64, batch=64)
-    pool = synthesize(teacher, config, tmp_path / "pool", count=128, seed=0)
+    pool = drawn_pool(teacher, tmp_path)
     found = {}
     for match in (True, False):
         out = tmp_path / f"{match}.safetensors"
@@ -237,6 +242,26 @@ def test_an_interruption_between_two_points_of_the_curve_loses_nothing(
     distill(teacher, STUDENT, pool, QUICK, out, seed=0)
     assert out.read_bytes() == whole.path.read_bytes()
     assert [step for step, _ in whole.curve] == [10, 20]
+
+
+def test_a_run_that_goes_on_keeps_the_weights_of_its_images(make_teacher, tmp_path, monkeypatch):
+    teacher = remembering(make_teacher)
+    pool = drawn_pool(teacher, tmp_path)
+    whole = distill(teacher, STUDENT, pool, QUICK, tmp_path / "a.safetensors", seed=0)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+
+    def stop(task, done, total, note=""):
+        if task == "distill" and done == 8:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "b.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        distill(teacher, STUDENT, pool, QUICK, out, seed=0, progress=stop)
+    # On a CUDA device they would not be the same to the last bit.
+    monkeypatch.setattr(training, "match_statistics", None)
+    again = distill(teacher, STUDENT, pool, QUICK, out, seed=0)
+    assert again.matching == whole.matching != {}
+    assert out.read_bytes() == whole.path.read_bytes()
 
 
 def test_a_timm_without_muon_is_named(teacher, pool, tmp_path, monkeypatch):

@@ -58,7 +58,8 @@ def test_how_near_the_views_are_to_what_batch_norms_remember_is_said(report: Any
     }  # fmt: skip
     validate(report)
     assert dict(distill_facts(report))[name] == (
-        f"8.3 {words.ARROW} 1.57 by weights that leave 35.3 % of what was drawn in effect"
+        f"8.3 {words.ARROW} 1.57 (0: the same), "
+        "drawn as unevenly as if 35.3 % of the images were shown"
     )
     report["distill"]["matching"] = {}
     assert dict(distill_facts(report))[name].startswith("none: the teacher remembers no statistics")
