@@ -51,7 +51,7 @@ class DistillResult:
     teacher with a sigmoid, percent of its decisions on labels that are the student's."""
     agreement_families: dict[str, float]
     """The same on families of images that the pool does not start from, their classes made even."""
-    matching: dict[str, Any] | None
+    matching: dict[str, float] | None
     """How near the statistics of the images as drawn come to those that the teacher's batch norms
     remember, as `matching.Matching` says; empty where there is nothing to match, None where nobody
     asked."""

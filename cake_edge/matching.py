@@ -1,11 +1,10 @@
 """How often each image of a pool is shown, so that to the teacher they look like its data.
 
 A batch norm remembers the mean and the variance of every channel over the images that a network was
-trained on; where there is none, the weights themselves say something of those images
-(`gradient_moments`). Synthetic images differ in that, some much more than others. Here each image
-is given a weight: of all weightings under which the moments are those remembered the one nearest to
-even (an exponential tilt; Jaynes 1957, and entropy balancing, Hainmueller 2012). No image is moved
-and none is made: what is in a pool already is shown more or less often. Where the pool cannot have
+trained on. Synthetic images differ in them, some much more than others. Here each image is given
+a weight: of all weightings under which the channels have those moments the one nearest to even
+(an exponential tilt; Jaynes 1957, and entropy balancing, Hainmueller 2012). No image is moved and
+none is made: what is in a pool already is shown more or less often. Where the pool cannot have
 those moments, or only by showing very few images, they are met as far as a quarter of it allows;
 where that brings nothing, or next to nothing, all stay alike.
 
@@ -16,12 +15,10 @@ decides, and few of them look like data.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import torch
 
-from cake_edge.gradient_moments import GradientMoments
-from cake_edge.moments import Moments, NormMoments
+from cake_edge.moments import NormMoments
 from cake_edge.progress import Progress, silent
 from cake_edge.seeding import generator
 from cake_edge.stored_images import ImageSource
@@ -52,23 +49,19 @@ class Matching:
 
     weights: torch.Tensor
     """[N] in float64 on the CPU; they sum to 1."""
-    by: Literal["statistics", "gradients"]
-    """What was matched: what batch norms remember, or what gradients have to do with weights."""
     distance_even: float
-    """From the moments remembered to those of the images as drawn, all shown alike. By statistics:
-    per layer the mean square over channels of the shift in standard deviations plus that of the
-    relative second moment, summed over the layers; of more than 2 048 moments it is an estimate. By
-    gradients: per layer the square of what is not in proportion with the weights, of what is,
-    summed. An image far out counts as one ten times as far as the median."""
+    """From the moments remembered to those of the images as drawn, all shown alike: per layer the
+    mean square over channels of the shift in standard deviations plus that of the relative second
+    moment, summed over the layers. An image far out counts as one ten times as far as the median,
+    and of more than 2 048 moments it is an estimate."""
     distance_matched: float
     """The same with the weights."""
     effective: float
     """Share of the images as drawn that is in effect, in (0, 1]."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, float]:
         """Plain values for the manifest; the weights follow from teacher and pool."""
         return {
-            "by": self.by,
             "distance_even": self.distance_even,
             "distance_matched": self.distance_matched,
             "effective": self.effective,
@@ -85,28 +78,21 @@ def match_statistics(
 ) -> Matching | None:
     """Weighs images; None where that has no sense.
 
-    That is where fewer than a hundred images are as drawn, and where no weights bring what the
-    teacher's batch norms remember, or without any what its gradients should be, a tenth nearer.
+    That is where the teacher remembers no statistics, where fewer than a hundred images are as
+    drawn, and where no weights bring them a tenth nearer.
 
     Costs one pass of the teacher over the images, and another where there are more than the tilt
-    is found on; by gradients each is one forward and, for every class up to sixteen, one back. In
-    memory 8 kB for each of those at most, and what the fitting needs beside.
+    is found on; in memory 8 kB for each of those at most, and what the fitting needs beside.
 
     Args:
-        teacher: who is matched: the one that has seen data, and no student of it.
+        teacher: whose batch norms are matched: the one that has seen data, and no student of it.
         images: N of them.
         drawn: [N] bool, those that may be weighed; the others all have the weight 1 / N.
         seed: of which images the tilt is found on.
     """
-    which = drawn.cpu().nonzero().squeeze(1)
+    moments, which = NormMoments(teacher, seed), drawn.cpu().nonzero().squeeze(1)
     count = len(which)
-    if count < LEAST:
-        return None
-    moments: Moments = NormMoments(teacher, seed)
-    by: Literal["statistics", "gradients"] = "statistics"
-    if not moments.layers:
-        moments, by = GradientMoments(teacher, images, which, seed), "gradients"
-    if not moments.layers:
+    if not moments.layers or count < LEAST:
         return None
     order = torch.randperm(count, generator=generator(seed, "matching", 0))
     fitted = which[order[:FITTED_ON].sort().values]
@@ -121,7 +107,7 @@ def match_statistics(
     else:
         del held
         scores, even, matched = _over_all(moments, images, which, tilt, furthest, progress)
-    distance_even, distance_matched = moments.distance(even), moments.distance(matched)
+    distance_even, distance_matched = (float(m.square().sum()) for m in (even, matched))
     if not distance_matched <= WORTHWHILE * distance_even:
         return None
     share = scores.cpu().softmax(0)
@@ -129,7 +115,6 @@ def match_statistics(
     weights[which] = share * (count / len(drawn))
     return Matching(
         weights=weights,
-        by=by,
         distance_even=distance_even,
         distance_matched=distance_matched,
         effective=_effective(share),
@@ -137,7 +122,7 @@ def match_statistics(
 
 
 def _held(
-    moments: Moments, images: ImageSource, index: torch.Tensor, progress: Progress
+    moments: NormMoments, images: ImageSource, index: torch.Tensor, progress: Progress
 ) -> torch.Tensor:
     """The moments [M, F] of the images that `index` names."""
     held, done = torch.zeros(0), 0
@@ -146,12 +131,12 @@ def _held(
             held = part.new_empty((len(index), part.shape[1]))
         held[done : done + len(part)] = part
         done += len(part)
-        progress("match", done, len(index), "images looked at by the teacher")
+        progress("match", done, len(index), "images seen by the teacher's batch norms")
     return held
 
 
 def _over_all(
-    moments: Moments,
+    moments: NormMoments,
     images: ImageSource,
     which: torch.Tensor,
     tilt: torch.Tensor,
@@ -173,7 +158,7 @@ def _over_all(
         total += part.double().sum(0)
         scores.append(score)
         done += len(part)
-        progress("weigh", done, len(which), "images by what the teacher remembers")
+        progress("weigh", done, len(which), "images by the teacher's batch norms")
     return torch.cat(scores), total / len(which), weighed / mass
 
 

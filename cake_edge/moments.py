@@ -1,7 +1,6 @@
 """What a trained network lets one know of its training images: numbers of each image, by layer.
 
-Their mean over images like those is zero, or near it. Over others it is not, and says how they
-differ.
+Their mean over images like those is zero. Over others it is not, and says how they differ.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from cake_edge.seeding import generator
 from cake_edge.stored_images import ImageSource
 from cake_edge.teachers.frozen import FrozenTeacher
 
-__all__ = ["FEATURES", "Moments", "NormMoments", "batch_of"]
+__all__ = ["NormMoments"]
 
 FEATURES = 2_048
 """Most moments that are told apart; more are summed at random signs into as many."""
@@ -30,19 +29,6 @@ LARGEST = 1e6
 """What an activation that overflows counts as, in standard deviations."""
 BATCH, SIDE = 500, 64
 """Images a pass of that many pixels along a side, or fewer larger ones."""
-
-
-class Moments(Protocol):
-    """Numbers of images, whose mean over data like the teacher's is zero."""
-
-    layers: dict[str, nn.Module]
-    """Those that tell; empty where nothing does."""
-
-    def of(self, images: ImageSource, index: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Yields the moments [B, F] of the images that `index` names, some at a time, in order."""
-
-    def distance(self, mean: torch.Tensor) -> float:
-        """How far a mean of moments [F] is from zero, as people are told of it."""
 
 
 class NormMoments:
@@ -71,17 +57,15 @@ class NormMoments:
 
     def of(self, images: ImageSource, index: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yields the moments [B, F] of the images that `index` names, some at a time, in order."""
-        for part in index.split(batch_of(self.teacher, BATCH)):
+        height, width = self.teacher.spec.height, self.teacher.spec.width
+        batch = min(BATCH, max(1, BATCH * SIDE**2 // (height * width)))
+        for part in index.split(batch):
             self._rows = len(part)
             with torch.no_grad(), self._watched():
                 self.teacher(images.gather(part.to(self.teacher.device)))
             # A layer that is called twice remembers both.
             found = [torch.stack(calls).mean(0) for calls in self._seen.values()]
             yield self._folded(torch.cat(found, 1) if found else torch.zeros(len(part), 0))
-
-    def distance(self, mean: torch.Tensor) -> float:
-        """Returns the sum of squares; of more than `FEATURES` moments it is an estimate."""
-        return float(mean.square().sum())
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -117,12 +101,6 @@ class NormMoments:
         place, sign = self._folding
         folded = moments.new_zeros((len(moments), FEATURES))
         return folded.index_add_(1, place, moments * sign)
-
-
-def batch_of(teacher: FrozenTeacher, most: int) -> int:
-    """Returns how many images pass at once: `most` of up to `SIDE` pixels a side, or fewer."""
-    pixels = teacher.spec.height * teacher.spec.width
-    return min(most, max(1, most * SIDE**2 // pixels))
 
 
 def _taught(layer: nn.Module) -> bool:

@@ -50,7 +50,7 @@ class History:
     """(step, percent of decisions on held-out images that are the teacher's), where they decide."""
     turned: int | None = None
     """The step from which the learning rate falls, where that was decided on the way."""
-    matching: dict[str, Any] | None = None
+    matching: dict[str, float] | None = None
     """How near the statistics of the images as drawn come to those that the teacher remembers, as
     `Matching.to_dict` says: empty where there is nothing to match, None where nobody asked."""
     weights: torch.Tensor | None = None
