@@ -146,15 +146,20 @@ def test_what_matching_brings_is_what_rows_with_and_without_it_say(root):
     folder = root / "benchmarks/results/paper"
     said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
     said = " ".join(said.partition("* Matching what batch norms")[2].partition("\n* ")[0].split())
-    for name in ("fashion-mnist-resnet-mlp", "fashion-mnist-resnet-cnn"):
+    for matched, unmatched in (
+        ("fashion-mnist-resnet-mlp", "fashion-mnist-resnet-mlp-unmatched"),
+        ("fashion-mnist-resnet-cnn", "fashion-mnist-resnet-cnn-unmatched"),
+        ("cifar10-resnet20-matched", "cifar10-resnet20"),
+    ):
         with_it, without = (
-            json.loads((folder / f"{name}{end}.json").read_text()) for end in ("", "-unmatched")
+            json.loads((folder / f"{name}.json").read_text()) for name in (matched, unmatched)
         )
         one, other = with_it["measured"]["0"], without["measured"]["0"]
         assert one["teacher_top1"] == other["teacher_top1"]
         assert f"from {other['top1']:.1f} to {one['top1']:.1f} % top-1" in said
-        differ = {k for k, v in with_it["training"].items() if v != without["training"][k]}
-        assert differ == {"match"}
+        now, before = with_it["training"], without["training"]
+        assert {k for k, v in now.items() if v != before.get(k, False)} == {"match"}
+    assert f"from {other['agreement']:.1f} to {one['agreement']:.1f} % agreement" in said
 
 
 def test_what_was_taken_out_is_set_beside_the_rows_that_are_without_it(root):
@@ -175,8 +180,8 @@ def test_what_was_taken_out_is_set_beside_the_rows_that_are_without_it(root):
     for seed, one in without.items():
         assert one["teacher_top1"] == both[seed]["teacher_top1"]
         assert f"from {one['agreement']:.1f} to {both[seed]['agreement']:.1f} %" in said
-    for name, place in (("fashion-mnist-mlp-cnn", ""), ("fashion-mnist-resnet-mlp", "earlier/")):
-        without, both = rows(name, place)
+    for name in ("fashion-mnist-mlp-cnn", "fashion-mnist-resnet-mlp"):
+        without, both = rows(name, "earlier/")
         assert f"{both['0']['top1']:.1f}" in said
         assert f"where it had {without['0']['top1']:.1f}" in said or (
             f"where the row has {without['0']['top1']:.1f}" in said
