@@ -172,7 +172,7 @@ def _weights(
 
     A run that goes on takes what it had found: sums on a CUDA device have other last bits then.
     """
-    if not config.match or history.matching is not None:
+    if not config.match or history.weights is not None or history.matching == {}:
         return history.weights
     found = match_statistics(teacher, images, pool.drawn(), seed=seed, progress=progress)
     # Machines may differ in the last bits of a sum, and ranks draw as if each made all views.
