@@ -162,6 +162,21 @@ def test_what_matching_brings_is_what_rows_with_and_without_it_say(root):
     assert f"from {other['agreement']:.1f} to {one['agreement']:.1f} % agreement" in said
 
 
+def test_what_gradients_brought_is_set_beside_the_rows_that_are_without_them(root):
+    folder = root / "benchmarks/results/paper"
+    said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
+    said = said.partition("* For teachers without batch norms")[2].partition("\n* ")[0]
+    for name in ("fashion-mnist-lenet5", "fashion-mnist-mlp-cnn"):
+        without, with_them = (
+            json.loads((folder / path).read_text())["measured"]
+            for path in (f"{name}.json", f"earlier/{name}-gradients.json")
+        )
+        for seed, one in with_them.items():
+            assert one["teacher_top1"] == without[seed]["teacher_top1"]
+            before, after = without[seed]["agreement"], one["agreement"]
+            assert f"from {before:.1f} to {after:.1f} %" in " ".join(said.split())
+
+
 def test_what_was_taken_out_is_set_beside_the_rows_that_are_without_it(root):
     folder = root / "benchmarks/results/paper"
     said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
