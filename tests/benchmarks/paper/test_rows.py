@@ -80,10 +80,17 @@ def test_a_missing_device_is_decided_when_it_is_asked_for(monkeypatch):
     assert row.needs is None
 
 
-def test_rows_of_a_device_have_the_settings_of_all_others_and_no_batch_norm_terms():
+def test_rows_of_a_device_have_the_settings_of_all_others():
     for name in NETWORKS:
         row, standard = ROWS[name], DISTILL_PRESETS["cake"]
         assert row.device == "cuda"
         assert row.sampler.statistics == 0
         assert replace(row.sampler, stored="float16") == CakeConfig()
-        assert replace(row.training, steps=standard.steps, precision="float32") == standard
+        alike = {"steps": standard.steps, "precision": "float32", "match": standard.match}
+        assert replace(row.training, **alike) == standard
+
+
+def test_a_row_whose_goal_is_without_batch_norm_terms_has_none():
+    asked = [row for row in ROWS.values() if "without BatchNorm terms" in row.goal]
+    assert asked
+    assert not any(row.training.match or row.sampler.statistics for row in asked)
