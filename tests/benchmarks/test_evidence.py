@@ -162,6 +162,23 @@ def test_what_matching_brings_is_what_rows_with_and_without_it_say(root):
     assert f"from {other['agreement']:.1f} to {one['agreement']:.1f} % agreement" in said
 
 
+def test_what_class_balance_of_views_brings_is_what_its_row_says(root):
+    folder = root / "benchmarks/results/paper"
+    said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
+    said = said.partition("* Class balance of the views earns nothing")[2].partition("\n* ")[0]
+    with_it, without = (
+        json.loads((folder / f"fashion-mnist-lenet5{end}.json").read_text())
+        for end in ("", "-unbalanced")
+    )
+    for seed, one in with_it["measured"].items():
+        assert one["teacher_top1"] == without["measured"][seed]["teacher_top1"]
+    for key, words in (("top1", "top-1"), ("agreement", "agreement")):
+        found = without["summary"]
+        assert f"{found[f'{key}_mean']:.1f} ± {found[f'{key}_deviation']:.1f} % {words}" in said
+        differs = abs(found[f"{key}_mean"] - with_it["summary"][f"{key}_mean"])
+        assert differs < with_it["summary"][f"{key}_deviation"]
+
+
 def test_what_gradients_brought_is_set_beside_the_rows_that_are_without_them(root):
     folder = root / "benchmarks/results/paper"
     said = (root / "benchmarks/README.md").read_text(encoding="utf-8")
